@@ -1,0 +1,1 @@
+"""seqgen: trains models that generate or classify sequences."""

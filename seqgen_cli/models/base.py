@@ -1,0 +1,82 @@
+"""What a model promises to the rest: hidden vectors at the positions to predict, and, if it generates, one step at a time.
+
+Shapes: B examples, S source length, T target length, N real target positions, E embedding, D hidden, V words, R rows of a search.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from seqgen_cli.data.batch import Batch
+
+
+class Selectable(Protocol):
+    """What a search may do with a model's Memory (the encoded source) or State (what decoding has seen so far)."""
+
+    def select(self, index_R: Tensor) -> Selectable:
+        """Keep rows `index_R` (int64; repeats and any order allowed)."""
+        ...
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Turns a batch into one hidden vector for each prediction."""
+
+    hidden_size: int
+    """D, the size of the vectors given to the output layer."""
+
+    def hidden_states(self, batch: Batch) -> Tensor:
+        """(N, D): hidden vectors at the valid target positions (`batch.valid_N`), or one for each example (`labels_B`)."""
+        ...
+
+
+@runtime_checkable
+class Generator(Model, Protocol):
+    """A model of sequences, p(y_t | y_<t, source). Law: one pass over T inputs = T passes over one input each.
+
+    A memory of B rows serves R = B * m decoder rows: decoder row i reads memory row i // m. Beams and samples of one
+    sentence stand together, so the encoded source is never repeated.
+    """
+
+    embedding: nn.Embedding
+    """Target embedding, (V, E). An output layer may share its weight where E = D."""
+
+    def encode(self, batch: Batch) -> Selectable:
+        """The encoded source, once a batch (empty for a language model)."""
+        ...
+
+    def embed(self, ids_or_probabilities: Tensor) -> Tensor:
+        """Ids (R, T) int64, or distributions over words (R, T, V) float -> embeddings (R, T, E)."""
+        ...
+
+    def decode(self, embedded_RTE: Tensor, memory: Selectable, state: Selectable | None = None) -> tuple[Tensor, Selectable]:
+        """Read T more inputs after `state` (None: from the start): hidden (R, T, D) and the state after them.
+
+        Rows may be of unequal true length when state is None: a position never reads later ones, so padding
+        on the right changes nothing before it.
+        """
+        ...
+
+
+@runtime_checkable
+class Aligner(Generator, Protocol):
+    """A generator that can say where it looked."""
+
+    def alignments(self, batch: Batch) -> Tensor:
+        """(B, T, S): attention of each target position over the source, teacher-forced; rows sum to 1 over real positions."""
+        ...
+
+
+@runtime_checkable
+class Classifier(Model, Protocol):
+    """A model with one hidden vector for each example."""
+
+    classifies: bool
+
+
+def valid_rows(hidden_BTD: Tensor, batch: Batch) -> Tensor:
+    """(B, T, D) -> (N, D) at the batch's real target positions."""
+    assert batch.valid_N is not None
+    return hidden_BTD.flatten(0, 1)[batch.valid_N]

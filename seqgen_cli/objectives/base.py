@@ -1,0 +1,69 @@
+"""What an objective promises to the training loop: a list of updates, each a sum to minimise and the counts to divide by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from seqgen_cli.data.batch import Batch
+from seqgen_cli.layers.random import Key
+
+MakeOptimizer = Callable[[Iterable[tuple[str, nn.Parameter]]], Optimizer]
+"""The run's optimizer (as configured) over these named parameters."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands. `key` is Key.of(seed, update); `metrics` are the last update's sums over all ranks."""
+
+    update: int
+    key: Key
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Sums over one micro-batch: the loop divides each term by its global count, then adds the terms up.
+
+    terms: scalars with a gradient. metrics: scalars without, added over micro-batches and ranks.
+    """
+
+    terms: dict[str, Tensor]
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+
+
+class UpdateModule(Protocol):
+    """The module of an Update; called under DistributedDataParallel where there are several ranks."""
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """What each term is divided by (tokens, sequences, examples), known before the forward, without a device sync."""
+        ...
+
+    def __call__(self, batch: Batch, progress: Progress) -> Loss: ...
+
+
+@dataclass(frozen=True)
+class Update:
+    """One gradient step of the loop: `module`'s loss, stepped by its optimizers (disjoint parameters), every `period` updates."""
+
+    name: str
+    module: nn.Module
+    optimizers: list[Optimizer]
+    period: int = 1
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A way to train. An implementation is an nn.Module that holds the model and the output layer it was given."""
+
+    def updates(self, make_optimizer: MakeOptimizer) -> list[Update]:
+        """The updates, in the order they run. Most objectives have one."""
+        ...
+
+    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
+        """Exact additive sums over the batch, e.g. nll, tokens, correct. No gradient; nothing smoothed or estimated."""
+        ...

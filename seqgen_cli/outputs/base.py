@@ -1,0 +1,107 @@
+"""What an output layer promises: from a hidden vector to a distribution over V words (SPEC.md section 2).
+
+Shapes: N predictions, D hidden, V words, K best words, X words excluded for each row.
+
+Nothing outside this package knows logits. Training minimises `loss`; evaluation, search and rewards use
+`score`, `log_probs`, `topk` and `sample`, which are exact, never `loss`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from seqgen_cli.layers.random import Key
+
+
+@dataclass(frozen=True)
+class NoiseKey:
+    """Where an estimator's random numbers come from: `key` alone for noise shared by the batch (seed, update), with
+    `example_N` and `position_N` for noise of one prediction."""
+
+    key: Key
+    example_N: Tensor
+    position_N: Tensor
+
+
+class OutputLayer(nn.Module):
+    """p(word | hidden). Subclasses give `score` and `log_probs`; they override the rest where structure makes it cheaper."""
+
+    vocab_size: int
+    hidden_size: int
+
+    def loss(
+        self, hidden_ND: Tensor, target_N: Tensor, weights_N: Tensor | None = None, noise: NoiseKey | None = None
+    ) -> Tensor:
+        """What training minimises: (N,), or its sum weighted by `weights_N` (a scalar), which may be cheaper.
+
+        May be an estimator (then it draws from `noise`) or smoothed; the negative of `score` otherwise.
+        """
+        loss_N = -self.score(hidden_ND, target_N)
+        return loss_N if weights_N is None else (loss_N * weights_N).sum()
+
+    def score(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
+        """Exact log p(target | hidden), natural log: (N, D), (N,) -> (N,). Differentiable."""
+        raise NotImplementedError("abstract")
+
+    def log_probs(self, hidden_ND: Tensor) -> Tensor:
+        """The whole log-distribution: (N, D) -> (N, V). Differentiable."""
+        raise NotImplementedError("abstract")
+
+    def topk(self, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The k most probable words: log-probabilities (N, k), falling, and ids (N, k).
+
+        `exclude_NX` holds ids that may not be chosen (-1: no word). Probabilities are not renormalised; where fewer
+        than k words remain, the rest is -inf with arbitrary ids. k is at most V.
+        """
+        return banned(self.log_probs(hidden_ND), exclude_NX).topk(k, dim=-1)
+
+    def sample(
+        self,
+        hidden_ND: Tensor,
+        uniform_N: Tensor,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        exclude_NX: Tensor | None = None,
+    ) -> Tensor:
+        """One word a row by inverting the cumulative distribution at `uniform_N` (float64 in (0, 1)): (N, D) -> (N,) ids.
+
+        The distribution is p^(1/temperature), renormalised over the words that are not excluded, then cut to the `top_k`
+        most probable (0: all), then to the fewest most probable words holding at least `top_p` of the mass (1: all).
+        """
+        return sample_from(self.log_probs(hidden_ND), uniform_N, temperature, top_k, top_p, exclude_NX)
+
+    def monitors(self, hidden_ND: Tensor, target_N: Tensor) -> dict[str, Tensor]:
+        """Extra figures to log at validation, as sums over the N predictions. None by default."""
+        return {}
+
+
+def banned(log_probs_NV: Tensor, exclude_NX: Tensor | None) -> Tensor:
+    """The same log-probabilities with -inf at the excluded ids (-1: no word)."""
+    if exclude_NX is None:
+        return log_probs_NV
+    # Index V is a spare column for the -1 entries, dropped again.
+    spare_NV1 = torch.nn.functional.pad(log_probs_NV, (0, 1))
+    column_NX = torch.where(exclude_NX < 0, log_probs_NV.shape[1], exclude_NX)
+    return spare_NV1.scatter(1, column_NX, float("-inf"))[:, :-1]
+
+
+def sample_from(
+    log_probs_NV: Tensor, uniform_N: Tensor, temperature: float, top_k: int, top_p: float, exclude_NX: Tensor | None = None
+) -> Tensor:
+    """`OutputLayer.sample` on a given log-distribution. Words are laid on the unit interval from the most probable down."""
+    scaled_NV = banned(log_probs_NV, exclude_NX).double() / temperature
+    width = min(top_k, scaled_NV.shape[1]) if top_k else scaled_NV.shape[1]
+    best_NK, id_NK = scaled_NV.topk(width, dim=-1)
+    probs_NK = best_NK.softmax(-1)
+    if top_p < 1.0:
+        before_NK = probs_NK.cumsum(-1) - probs_NK
+        probs_NK = probs_NK.masked_fill(before_NK >= top_p, 0.0)
+    cumulative_NK = probs_NK.cumsum(-1)
+    place_N1 = torch.searchsorted(cumulative_NK, uniform_N[:, None] * cumulative_NK[:, -1:], right=True)
+    # Rounding may put the draw past the last word that has any mass.
+    last_N1 = (probs_NK > 0).sum(-1, keepdim=True) - 1
+    return id_NK.gather(1, torch.minimum(place_N1, last_N1)).squeeze(1)
