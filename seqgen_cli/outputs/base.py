@@ -32,9 +32,7 @@ class OutputLayer(nn.Module):
     vocab_size: int
     hidden_size: int
 
-    def loss(
-        self, hidden_ND: Tensor, target_N: Tensor, weights_N: Tensor | None = None, noise: NoiseKey | None = None
-    ) -> Tensor:
+    def loss(self, hidden_ND: Tensor, target_N: Tensor, weights_N: Tensor | None = None, noise: NoiseKey | None = None) -> Tensor:
         """What training minimises: (N,), or its sum weighted by `weights_N` (a scalar), which may be cheaper.
 
         May be an estimator (then it draws from `noise`) or smoothed; the negative of `score` otherwise.
