@@ -1,0 +1,63 @@
+"""A measured number, and which way is better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seqgen_cli.errors import RequestError
+
+_LOWER_IS_BETTER = frozenset({"loss", "nll", "nll_per_character", "perplexity", "ter"})
+_HIGHER_IS_BETTER = frozenset({"accuracy", "bleu", "chrf"})
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number about a system.
+
+    value: the number. low, high: its bootstrap confidence interval, None where none was asked for.
+    signature: every setting that the number depends on, in sacrebleu's words.
+    """
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    signature: str = ""
+
+    def interval(self) -> str:
+        """`[low, high]` with two decimals, or nothing."""
+        return "" if self.low is None or self.high is None else f"[{self.low:.2f}, {self.high:.2f}]"
+
+    def as_dict(self) -> dict[str, float | str | None]:
+        """For --json; `name` is left to the key it stands under."""
+        return {"value": self.value, "low": self.low, "high": self.high, "signature": self.signature}
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether a larger value of the metric `name` is the better one (early stopping, best checkpoints).
+
+    Raises:
+        RequestError: no such metric.
+    """
+    if name not in _LOWER_IS_BETTER | _HIGHER_IS_BETTER:
+        raise RequestError(f"{name} is not a metric; choose one of {', '.join(sorted(_LOWER_IS_BETTER | _HIGHER_IS_BETTER))}.")
+    return name in _HIGHER_IS_BETTER
+
+
+def check_parallel(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+    """Refuse a comparison of nothing, or of sides of unequal length.
+
+    Raises:
+        RequestError: no hypothesis, no reference, or a reference with another number of lines.
+    """
+    if not hypotheses:
+        raise RequestError("There is nothing to score: no hypotheses.")
+    if not references:
+        raise RequestError("There is nothing to score against: no references.")
+    for number, lines in enumerate(references, start=1):
+        if len(lines) != len(hypotheses):
+            which = "the references have" if len(references) == 1 else f"reference {number} has"
+            raise RequestError(
+                f"There are {len(hypotheses)} hypotheses but {which} {len(lines)} lines; line i must match line i."
+            )

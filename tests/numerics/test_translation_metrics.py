@@ -1,0 +1,126 @@
+"""BLEU, chrF, TER and their intervals against sacrebleu's own objects and a naive resampling."""
+
+import random
+
+import numpy as np
+import pytest
+import sacrebleu
+from sacrebleu.significance import _bootstrap_resample
+
+from seqgen_cli.errors import RequestError
+from seqgen_cli.metrics.base import higher_is_better
+from seqgen_cli.metrics.bootstrap import interval, resampled_sums
+from seqgen_cli.metrics.translation import TranslationMetrics
+
+JAPANESE = ["駅はどこですか。", "私は学生です。", "コーヒーを二つください。", "明日は雨が降るでしょう。", ""]
+JAPANESE_REFERENCES = ["駅はどこにありますか。", "私は学生です。", "コーヒーを三つください。", "明日は晴れるでしょう。", "はい。"]
+SACREBLEU = {"bleu": sacrebleu.BLEU, "chrf": sacrebleu.CHRF, "ter": sacrebleu.TER}
+
+
+def corpus(lines, references, seed):
+    """Random references and hypotheses that keep about 60 % of the first one's words; some lines empty."""
+    rng = random.Random(seed)
+    words = [*(f"w{i}" for i in range(40)), "don't", "3.5", "(so)", "end."]
+    refs = [[" ".join(rng.choices(words, k=rng.randint(0, 25))) for _ in range(lines)] for _ in range(references)]
+    hyps = [" ".join(w if rng.random() < 0.6 else rng.choice(words) for w in line.split()) for line in refs[0]]
+    return hyps, refs
+
+
+@pytest.mark.parametrize("references", [1, 3])
+@pytest.mark.parametrize("name", ["bleu", "chrf", "ter"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_value_and_signature_equal_sacrebleu(name, references, seed):
+    hyps, refs = corpus(60, references, seed)
+    figure = TranslationMetrics(names=[name]).compute(hyps, refs, "en", bootstrap=0)[name]
+    truth = SACREBLEU[name]()
+    assert figure.value == truth.corpus_score(hyps, refs).score
+    assert figure.signature == str(truth.get_signature())
+    assert (figure.low, figure.high, figure.interval()) == (None, None, "")
+
+
+@pytest.mark.parametrize("name", ["bleu", "chrf", "ter"])
+def test_signature_with_bootstrap_equals_sacrebleu(name):
+    hyps, refs = corpus(30, 2, 5)
+    figure = TranslationMetrics(names=[name], bootstrap=50).compute(hyps, refs, "en")[name]
+    truth = SACREBLEU[name]()
+    assert figure.value == truth.corpus_score(hyps, refs, n_bootstrap=50).score
+    assert figure.signature == str(truth.get_signature())
+
+
+@pytest.mark.parametrize("name", ["bleu", "chrf", "ter"])
+@pytest.mark.parametrize("references", [1, 3])
+def test_interval_equals_resampling_the_corpus_itself(name, references):
+    hyps, refs = corpus(25, references, 3)
+    figure = TranslationMetrics(names=[name], bootstrap=40, confidence=0.9, seed=7).compute(hyps, refs, "en")[name]
+    drawn_RL = np.random.default_rng(7).choice(25, size=(40, 25), replace=True)
+    scores = [
+        SACREBLEU[name]().corpus_score([hyps[i] for i in row], [[ref[i] for i in row] for ref in refs]).score for row in drawn_RL
+    ]
+    np.testing.assert_allclose([figure.low, figure.high], np.quantile(scores, [0.05, 0.95]), rtol=1e-12)
+
+
+def test_draws_are_sacrebleu_draws_also_across_blocks(monkeypatch):
+    hyps, refs = corpus(33, 1, 4)
+    metric = sacrebleu.BLEU()
+    stats = metric._extract_corpus_statistics(hyps, refs)
+    _, truth = _bootstrap_resample(stats, metric, 100)
+    monkeypatch.setattr("seqgen_cli.metrics.bootstrap._DRAWS_AT_ONCE", 33 * 7)
+    ours = [metric._compute_score_from_stats(row).score for row in resampled_sums(np.array(stats), 100, 12345).tolist()]
+    np.testing.assert_allclose(ours, [score.score for score in truth], rtol=1e-6)  # sacrebleu resamples in float32
+
+
+def test_interval_covers_the_mean_of_a_normal_sample():
+    """The mean of n normal draws: the percentile interval tends to mean +- 1.96 s / sqrt(n)."""
+    values = np.random.default_rng(0).normal(3.0, 2.0, size=4000)
+    low, high = interval(np.stack([values, np.ones_like(values)], 1), lambda sums: sums[0] / sums[1], 4000, 0.95, 1)
+    half = 1.959964 * values.std() / np.sqrt(4000)
+    np.testing.assert_allclose([low, high], [values.mean() - half, values.mean() + half], atol=0.08 * half)
+
+
+@pytest.mark.parametrize(
+    ("language", "setting", "expected"),
+    [("ja", "auto", "ja-mecab"), ("zh", "auto", "zh"), ("en", "auto", "13a"), (None, "auto", "13a"), ("ja", "char", "char")],
+)
+def test_tokenizer_follows_the_target_language(language, setting, expected):
+    metrics = TranslationMetrics(names=["bleu"], tokenizer=setting, bootstrap=0)
+    assert metrics.bleu_tokenizer(language) == expected
+    truth = sacrebleu.BLEU(tokenize=expected)
+    figure = metrics.compute(JAPANESE, [JAPANESE_REFERENCES], language)["bleu"]
+    assert figure.value == truth.corpus_score(JAPANESE, [JAPANESE_REFERENCES]).score
+    assert f"tok:{expected}" in figure.signature
+
+
+def test_without_the_dictionary_auto_cuts_characters_and_a_named_one_is_refused(monkeypatch):
+    monkeypatch.setattr("seqgen_cli.metrics.translation.importlib.util.find_spec", lambda name: None)
+    assert TranslationMetrics().bleu_tokenizer("ja") == "char"
+    with pytest.raises(RequestError, match=r"sacrebleu\[ja\]"):
+        TranslationMetrics(tokenizer="ja-mecab").bleu_tokenizer("ja")
+
+
+def test_japanese_ter_sees_more_than_one_word_a_sentence():
+    figure = TranslationMetrics(names=["ter"], bootstrap=0).compute(JAPANESE, [JAPANESE_REFERENCES], "ja")["ter"]
+    truth = sacrebleu.TER(normalized=True, asian_support=True)
+    assert figure.value == truth.corpus_score(JAPANESE, [JAPANESE_REFERENCES]).score
+    assert "asian:yes" in figure.signature
+
+
+def test_several_metrics_come_in_the_order_asked():
+    hyps, refs = corpus(10, 1, 0)
+    assert list(TranslationMetrics(names=["ter", "bleu"], bootstrap=0).compute(hyps, refs)) == ["ter", "bleu"]
+
+
+def test_ragged_or_empty_input_is_refused_with_both_counts():
+    metrics = TranslationMetrics()
+    with pytest.raises(RequestError, match="2 hypotheses but the references have 3 lines"):
+        metrics.compute(["a", "b"], [["a", "b", "c"]])
+    with pytest.raises(RequestError, match="2 hypotheses but reference 2 has 1 lines"):
+        metrics.compute(["a", "b"], [["a", "b"], ["c"]])
+    with pytest.raises(RequestError, match="nothing to score"):
+        metrics.compute([], [[]])
+
+
+def test_direction_of_each_metric():
+    better = {name for name in ("bleu", "chrf", "ter", "perplexity", "nll", "accuracy", "loss") if higher_is_better(name)}
+    assert better == {"bleu", "chrf", "accuracy"}
+    with pytest.raises(RequestError, match="rouge"):
+        higher_is_better("rouge")
