@@ -1,0 +1,250 @@
+"""The training loop: every due update on one accumulation group of batches.
+
+It knows summed losses and their counts, and nothing of what a batch holds. Each term is divided once, by its count over
+all micro-batches of the group and all ranks, so accumulation and data parallelism leave the gradient exactly what one
+big batch gives. Sums stay on the device until someone reads them.
+
+Torch's global generator (dropout) is seeded at every step from (seed, update, rank): a resumed run draws what it would
+have drawn, whatever evaluation or decoding drew in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from seqgen_cli.errors import SeqgenError
+from seqgen_cli.layers.random import Key
+from seqgen_cli.objectives.base import Progress, Update
+from seqgen_cli.training.schedules import Schedule
+from seqgen_cli.training.step import GradientStep
+
+MAX_SKIPPED = 20
+"""Updates in a row that may be skipped for a non-finite gradient (fp16 finding its loss scale needs up to 16)."""
+
+
+class Machine(Protocol):
+    """What the loop asks of the runtime."""
+
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def world_size(self) -> int: ...
+    @property
+    def precision(self) -> str: ...
+    def autocast(self) -> AbstractContextManager[Any]: ...
+    def all_sum(self, sums: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The sums over all ranks, on the device, without waiting for it."""
+        ...
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module under DistributedDataParallel where there are several ranks."""
+        ...
+
+
+class Sums(Mapping[str, float]):
+    """Named sums that stay on their device until one is read."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.tensors = tensors
+
+    def __getitem__(self, name: str) -> float:
+        return float(self.tensors[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+
+class _Stage:
+    """An Update made ready to run: wrapped for several ranks, its step, and the parameters that only others may move."""
+
+    def __init__(self, update: Update, everyone: Sequence[Update], machine: Machine, clip_norm: float | None) -> None:
+        self.update = update
+        self.prefix = "" if len(everyone) == 1 else f"{update.name}."
+        self._counts: Callable[[Any], dict[str, int]] = update.module.counts  # type: ignore[assignment]
+        self.step = GradientStep(update.optimizers, clip_norm, machine.device, scaled=machine.precision == "fp16")
+        own = set(self.step.parameters)
+        self.others = list({parameter: None for other in everyone for parameter in _parameters(other) if parameter not in own})
+        with self.others_frozen():  # DistributedDataParallel looks at what needs a gradient when it is built
+            self.module = machine.wrap(update.module)
+
+    @contextmanager
+    def others_frozen(self) -> Iterator[None]:
+        moving = [parameter for parameter in self.others if parameter.requires_grad]
+        for parameter in moving:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in moving:
+                parameter.requires_grad_(True)
+
+    def without_exchange(self) -> AbstractContextManager[Any]:
+        """Keeps the gradient on this rank, for all but the last micro-batch."""
+        return self.module.no_sync() if hasattr(self.module, "no_sync") else nullcontext()
+
+    def counts(self, group: Sequence[Any]) -> dict[str, int]:
+        """The group's count for each term, on this rank."""
+        totals: dict[str, int] = {}
+        for batch in group:
+            for name, count in self._counts(batch).items():
+                totals[name] = totals.get(name, 0) + count
+        return totals
+
+
+class Loop:
+    """Trains by steps; what to log, evaluate and save between them is the caller's.
+
+    Args:
+        updates: as the objective lists them; update u runs at every step divisible by its period.
+        stream: this rank's batches without end. A batch has `.to(device)`; nothing else is asked of it here.
+        machine: device, precision, and the exchange between ranks.
+        schedule: the factor of the learning rate at each step.
+        seed: of the run.
+        accumulate: micro-batches a step, on each rank.
+        clip_norm: largest global gradient norm of one update; None: not clipped.
+    """
+
+    def __init__(
+        self,
+        updates: Sequence[Update],
+        stream: Iterable[Any],
+        machine: Machine,
+        schedule: Schedule,
+        *,
+        seed: int,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+    ) -> None:
+        self.update = 0  # steps made
+        self.batches = 0  # batches consumed by all ranks
+        self.sums: dict[str, Tensor] = {}  # of the last step
+        self.window: dict[str, Tensor] = {}  # since the last take_figures
+        self.machine, self.schedule, self.seed, self.accumulate = machine, schedule, seed, accumulate
+        self._stages = [_Stage(update, updates, machine, clip_norm) for update in updates]
+        self._stream = iter(stream)
+        self._streak = torch.zeros((), device=machine.device)
+
+    def step(self) -> None:
+        """Make one step: every due update on the next `accumulate` batches."""
+        group = [next(self._stream) for _ in range(self.accumulate)]
+        moved = [batch.to(self.machine.device) for batch in group]
+        torch.manual_seed(Key.of(self.seed, self.update, "torch", self.machine.rank).state)
+        progress = Progress(self.update, Key.of(self.seed, self.update), Sums(self.sums))
+        sums: dict[str, Tensor] = {}
+        for stage in self._stages:
+            if self.update % stage.update.period == 0:
+                with stage.others_frozen():
+                    sums.update(self._run(stage, stage.counts(group), moved, progress))
+        self.sums = sums
+        for name, value in sums.items():
+            self.window[name] = self.window[name] + value if name in self.window else value
+        self.update += 1
+        self.batches += self.accumulate * self.machine.world_size
+
+    def _run(self, stage: _Stage, own_counts: dict[str, int], group: Sequence[Any], progress: Progress) -> dict[str, Tensor]:
+        """One update; its sums over the group and all ranks."""
+        counts = self._over_ranks({name: self._scalar(count) for name, count in own_counts.items()})
+        # DistributedDataParallel averages over ranks; the terms are sums.
+        weights = {name: self.machine.world_size / count.clamp(min=1) for name, count in counts.items()}
+        sums: dict[str, Tensor] = {}
+        for number, batch in enumerate(group, start=1):
+            with ExitStack() as stack:
+                if number < len(group):
+                    stack.enter_context(stage.without_exchange())
+                with self.machine.autocast():
+                    loss = stage.module(batch, progress)
+                stage.step.backward(torch.stack([term * weights[name] for name, term in loss.terms.items()]).sum())
+            terms = {f"term.{name}": term for name, term in loss.terms.items()}
+            for name, value in {**terms, **loss.metrics}.items():
+                sums[name] = sums.get(name, self._scalar(0)) + value.detach()
+        norm, skipped = stage.step.step(self.schedule.factor(self.update))
+        self._streak = (self._streak + skipped) * skipped
+        sums = self._over_ranks(sums) | counts | {"updates": self._scalar(1), "grad_norm": norm.double()}
+        # A skipped update leaves no trace in the sums but that it was skipped.
+        sums = {name: torch.where(skipped > 0, 0.0, value) for name, value in sums.items()} | {"skipped": skipped.double()}
+        return {stage.prefix + name: value for name, value in sums.items()}
+
+    def _scalar(self, value: float) -> Tensor:
+        return torch.tensor(value, dtype=torch.float64, device=self.machine.device)
+
+    def _over_ranks(self, sums: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.machine.all_sum(sums) if self.machine.world_size > 1 else sums
+
+    def take_figures(self) -> dict[str, float]:
+        """Means since the last call, for the log; waits for the device.
+
+        `loss` is the sum over terms of term / count. A metric is divided by the update's first count, or by `c` where it
+        is named "metric/c". Gradient norm and counts are per update. With several updates the names start with theirs.
+
+        Raises:
+            SeqgenError: the last MAX_SKIPPED updates were all skipped.
+        """
+        window, self.window = {name: float(value) for name, value in self.window.items()}, {}
+        if self._streak >= MAX_SKIPPED:
+            raise SeqgenError(
+                f"The gradient was not finite in the last {int(self._streak)} updates up to update {self.update}; all were skipped. "
+                "Lower optimizer.lr, set trainer.clip_norm, or use runtime.precision=fp32 or bf16; earlier checkpoints are intact."
+            )
+        figures: dict[str, float] = {}
+        for stage in self._stages:
+            own = {name.removeprefix(stage.prefix): value for name, value in window.items() if name.startswith(stage.prefix)}
+            figures |= {stage.prefix + name: value for name, value in _means(own).items()}
+        return figures
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last step (of the first group of the first update)."""
+        return self._stages[0].step.groups[0]["lr"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the weights that a resumed loop needs; tensors and plain types."""
+        return {
+            "update": self.update,
+            "batches": self.batches,
+            "sums": self.sums,
+            "window": self.window,
+            "streak": self._streak,
+            "steps": [stage.step.state_dict() for stage in self._stages],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.update, self.batches = state["update"], state["batches"]
+        self.sums = {name: value.to(self.machine.device) for name, value in state["sums"].items()}
+        self.window = {name: value.to(self.machine.device) for name, value in state["window"].items()}
+        self._streak = state["streak"].to(self.machine.device)
+        for stage, saved in zip(self._stages, state["steps"], strict=True):
+            stage.step.load_state_dict(saved)
+
+
+def _parameters(update: Update) -> Iterator[nn.Parameter]:
+    for optimizer in update.optimizers:
+        for group in optimizer.param_groups:
+            yield from group["params"]
+
+
+def _means(sums: dict[str, float]) -> dict[str, float]:
+    """`Loop.take_figures` for the sums of one update; empty when it was not due."""
+    if "updates" not in sums:
+        return {}
+    updates = max(1.0, sums.pop("updates"))
+    terms = {name.removeprefix("term."): value for name, value in sums.items() if name.startswith("term.")}
+    figures = {"loss": sum(value / max(1.0, sums[name]) for name, value in terms.items())}
+    for name, value in sums.items():
+        metric, _, count = name.partition("/")
+        if name == "skipped":
+            figures[name] = value
+        elif name in terms or name == "grad_norm":
+            figures[name] = value / updates
+        elif not name.startswith("term."):
+            figures[metric] = value / max(1.0, sums[count or next(iter(terms))])
+    return figures

@@ -1,0 +1,78 @@
+"""Optimizers: settings whose `make` gives torch's own, with the fused step.
+
+A fused step reads whether a gradient was non-finite on the device (`found_inf`), so the loop never waits for the answer.
+Weight decay (decoupled in AdamW, an L2 term in SGD) leaves out biases, gains of normalisation layers and embeddings:
+every parameter with fewer than two dimensions, and every one whose name contains "embed".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Lt
+from torch import nn, optim
+
+from seqgen_cli.errors import RequestError
+
+NamedParameters = Iterable[tuple[str, nn.Parameter]]
+
+
+def _groups(named_parameters: NamedParameters, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups: those that decay, and those that do not; frozen parameters are left out."""
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
+    for name, parameter in named_parameters:
+        if parameter.requires_grad:
+            exempt = weight_decay == 0 or parameter.ndim < 2 or "embed" in name
+            (kept if exempt else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba 2015)."""
+
+    lr: Annotated[float, Gt(0)] = 1e-3
+    beta1: Annotated[float, Ge(0), Lt(1)] = 0.9
+    beta2: Annotated[float, Ge(0), Lt(1)] = 0.98
+    eps: Annotated[float, Gt(0)] = 1e-9
+
+    def make(self, named_parameters: NamedParameters) -> optim.Optimizer:
+        groups = _groups(named_parameters, 0.0)
+        return optim.Adam(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, fused=True)
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019): w <- w - lr (step + weight_decay w)."""
+
+    lr: Annotated[float, Gt(0)] = 1e-3
+    beta1: Annotated[float, Ge(0), Lt(1)] = 0.9
+    beta2: Annotated[float, Ge(0), Lt(1)] = 0.98
+    eps: Annotated[float, Gt(0)] = 1e-9
+    weight_decay: Annotated[float, Ge(0)] = 0.01
+
+    def make(self, named_parameters: NamedParameters) -> optim.Optimizer:
+        groups = _groups(named_parameters, self.weight_decay)
+        return optim.AdamW(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, fused=True)
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent, with heavy-ball or Nesterov momentum."""
+
+    lr: Annotated[float, Gt(0)] = 0.1
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
+    nesterov: bool = False
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.nesterov and not self.momentum:
+            raise RequestError("optimizer.nesterov looks ahead along the velocity: set optimizer.momentum above 0, e.g. 0.9.")
+
+    def make(self, named_parameters: NamedParameters) -> optim.Optimizer:
+        groups = _groups(named_parameters, self.weight_decay)
+        return optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=True)
