@@ -1,0 +1,105 @@
+"""The layers of a Transformer: attention and feed-forward sublayers, each with its residual connection and LayerNorm.
+
+Shapes: B sentences, R = B * m decoder rows, S source length, T target length, D hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from seqgen_cli.layers.dropout import Dropout
+from seqgen_cli.layers.multihead import CrossAttention, KeysValues, SelfAttention
+from seqgen_cli.layers.positions import Rotation
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """What every layer of both sides shares; see Transformer."""
+
+    hidden_size: int
+    ffn_size: int
+    heads: int
+    norm: str
+    activation: str
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+
+    def feed_forward(self) -> nn.Sequential:
+        """FFN(z) = W_2 f(W_1 z + b_1) + b_2, f = ReLU or GELU. Weights at Glorot's bound, zero biases."""
+        activation = nn.ReLU() if self.activation == "relu" else nn.GELU()
+        first, second = nn.Linear(self.hidden_size, self.ffn_size), nn.Linear(self.ffn_size, self.hidden_size)
+        for linear in (first, second):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        return nn.Sequential(first, activation, Dropout(self.activation_dropout), second)
+
+
+class Residual(nn.Module):
+    """One sublayer f with its residual connection: x + f(norm(x)) (pre) or norm(x + f(x)) (post), dropout on f's output."""
+
+    def __init__(self, settings: LayerSettings) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(settings.hidden_size)
+        self.dropout = Dropout(settings.dropout)
+        self.pre = settings.norm == "pre"
+
+    def read(self, hidden_RTD: Tensor) -> Tensor:
+        """What f reads."""
+        return self.norm(hidden_RTD) if self.pre else hidden_RTD
+
+    def add(self, hidden_RTD: Tensor, update_RTD: Tensor) -> Tensor:
+        """The sublayer's result, given f's output."""
+        result_RTD = hidden_RTD + self.dropout(update_RTD)
+        return result_RTD if self.pre else self.norm(result_RTD)
+
+    def forward(self, hidden_RTD: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+        return self.add(hidden_RTD, f(self.read(hidden_RTD)))
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention over the whole source, then the feed-forward network."""
+
+    def __init__(self, settings: LayerSettings) -> None:
+        super().__init__()
+        self.attention = SelfAttention(settings.hidden_size, settings.heads, settings.attention_dropout)
+        self.feed_forward = settings.feed_forward()
+        self.attention_residual, self.feed_forward_residual = Residual(settings), Residual(settings)
+
+    def forward(self, hidden_BSD: Tensor, mask_B11S: Tensor, rotation: Rotation | None) -> Tensor:
+        update_BSD, _ = self.attention(self.attention_residual.read(hidden_BSD), mask_B11S, rotation=rotation)
+        hidden_BSD = self.attention_residual.add(hidden_BSD, update_BSD)
+        return self.feed_forward_residual(hidden_BSD, self.feed_forward)
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, attention over the encoded source, then the feed-forward network."""
+
+    def __init__(self, settings: LayerSettings) -> None:
+        super().__init__()
+        self.attention = SelfAttention(settings.hidden_size, settings.heads, settings.attention_dropout)
+        self.cross_attention = CrossAttention(settings.hidden_size, settings.heads, settings.attention_dropout)
+        self.feed_forward = settings.feed_forward()
+        self.attention_residual, self.cross_residual = Residual(settings), Residual(settings)
+        self.feed_forward_residual = Residual(settings)
+
+    def read_target(
+        self, hidden_RTD: Tensor, past: KeysValues | None, mask: Tensor | None, rotation: Rotation | None
+    ) -> tuple[Tensor, KeysValues]:
+        """The self-attention sublayer, and its keys and values for the next step."""
+        causal = past is None and mask is None
+        reads_RTD = self.attention_residual.read(hidden_RTD)
+        update_RTD, seen = self.attention(reads_RTD, mask, causal=causal, past=past, rotation=rotation)
+        return self.attention_residual.add(hidden_RTD, update_RTD), seen
+
+    def read_source(self, hidden_RTD: Tensor, source: KeysValues, mask_B11S: Tensor) -> Tensor:
+        """The cross-attention and feed-forward sublayers."""
+        hidden_RTD = self.cross_residual(hidden_RTD, lambda reads_RTD: self.cross_attention(reads_RTD, source, mask_B11S))
+        return self.feed_forward_residual(hidden_RTD, self.feed_forward)
+
+    def source_weights(self, hidden_RTD: Tensor, source: KeysValues, mask_B11S: Tensor) -> Tensor:
+        """(R, T, S): where the cross-attention sublayer looks."""
+        return self.cross_attention.weights(self.cross_residual.read(hidden_RTD), source, mask_B11S)

@@ -1,0 +1,198 @@
+"""Transformer encoder-decoder (Vaswani et al. 2017; SPEC.md section 1).
+
+Shapes: B sentences, R = B * m decoder rows, S source length, T target length, N real target positions, D hidden.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, cast
+
+import torch
+from annotated_types import Ge, Lt
+from torch import Tensor, nn
+
+from seqgen_cli.data.batch import Batch
+from seqgen_cli.errors import RequestError
+from seqgen_cli.layers.blocks import DecoderLayer, EncoderLayer, LayerSettings
+from seqgen_cli.layers.dropout import Dropout
+from seqgen_cli.layers.embeddings import embed_words, word_embedding
+from seqgen_cli.layers.masks import real_positions
+from seqgen_cli.layers.multihead import KeysValues
+from seqgen_cli.layers.positions import LearnedPositions, NoPositions, Rotation, SinusoidalPositions
+from seqgen_cli.models.base import Selectable, valid_rows
+
+
+@dataclass(frozen=True)
+class TransformerMemory:
+    """Cross-attention keys and values of each decoder layer, and which source positions are real."""
+
+    layers: tuple[KeysValues, ...]
+    mask_B11S: Tensor
+
+    def select(self, index_R: Tensor) -> TransformerMemory:
+        layers = tuple(layer.select(index_R) for layer in self.layers)
+        return TransformerMemory(layers, self.mask_B11S.index_select(0, index_R))
+
+
+@dataclass(frozen=True)
+class TransformerState:
+    """Self-attention keys and values of each decoder layer over the positions decoded so far."""
+
+    layers: tuple[KeysValues, ...]
+
+    @property
+    def length(self) -> int:
+        return self.layers[0].keys.shape[2]
+
+    def select(self, index_R: Tensor) -> TransformerState:
+        return TransformerState(tuple(layer.select(index_R) for layer in self.layers))
+
+
+class Transformer(nn.Module):
+    """Encoder and decoder of attention layers; the embedding size is the hidden size, so embedding and output can be tied.
+
+    Embeddings are sqrt(D) times rows drawn from N(0, 1/D). Pre-norm ends each side with one more LayerNorm.
+
+    Args:
+        source_vocab_size, target_vocab_size: V of each side.
+        hidden_size: D. ffn_size: of the feed-forward networks. heads: a divisor of D.
+        encoder_layers, decoder_layers: at least 1 each.
+        norm: LayerNorm before each sublayer (pre) or after its residual connection (post, the paper's).
+        positions: added to the embeddings (sinusoidal, learned) or turning queries and keys of self-attention (rotary).
+        max_positions: the longest sequence that learned positions allow, in tokens.
+        activation: of the feed-forward networks.
+        dropout: of embeddings and of each sublayer's output. attention_dropout: of attention weights.
+        activation_dropout: inside the feed-forward networks.
+        share_embeddings: one table for source and target; both sides need the same (joint) vocabulary.
+        alignment_layer: decoder layer, from 1, whose cross-attention `alignments` shows; None: the last but one, which
+            follows the words best (Garg et al. 2019).
+
+    Raises:
+        RequestError: sizes that do not fit one another.
+    """
+
+    def __init__(
+        self,
+        *,
+        source_vocab_size: int,
+        target_vocab_size: int,
+        hidden_size: Annotated[int, Ge(2)],
+        ffn_size: Annotated[int, Ge(1)],
+        heads: Annotated[int, Ge(1)],
+        encoder_layers: Annotated[int, Ge(1)],
+        decoder_layers: Annotated[int, Ge(1)],
+        norm: Literal["pre", "post"],
+        positions: Literal["sinusoidal", "learned", "rotary"],
+        max_positions: Annotated[int, Ge(1)],
+        activation: Literal["relu", "gelu"],
+        dropout: Annotated[float, Ge(0), Lt(1)],
+        attention_dropout: Annotated[float, Ge(0), Lt(1)],
+        activation_dropout: Annotated[float, Ge(0), Lt(1)],
+        share_embeddings: bool,
+        alignment_layer: Annotated[int, Ge(1)] | None,
+    ) -> None:
+        super().__init__()
+        _check_sizes(hidden_size, heads, positions)
+        if share_embeddings and source_vocab_size != target_vocab_size:
+            raise RequestError(
+                f"model.share_embeddings=true needs one vocabulary for both sides, but the source has {source_vocab_size} "
+                f"words and the target {target_vocab_size}. Use a joint tokenizer, or model.share_embeddings=false."
+            )
+        if alignment_layer is not None and alignment_layer > decoder_layers:
+            raise RequestError(f"model.alignment_layer={alignment_layer} is not one of the {decoder_layers} decoder layers.")
+        self.hidden_size = hidden_size
+        self.head_size = hidden_size // heads
+        self.rotary = positions == "rotary"
+        self.alignment_layer = max(1, decoder_layers - 1) if alignment_layer is None else alignment_layer
+        layer = LayerSettings(hidden_size, ffn_size, heads, norm, activation, dropout, attention_dropout, activation_dropout)
+        self.embedding = word_embedding(target_vocab_size, hidden_size)
+        self.source_embedding = None if share_embeddings else word_embedding(source_vocab_size, hidden_size)
+        self.source_positions = _positions(positions, hidden_size, max_positions)
+        self.target_positions = _positions(positions, hidden_size, max_positions)
+        self.dropout = Dropout(dropout)
+        self.encoder_layers = nn.ModuleList(EncoderLayer(layer) for _ in range(encoder_layers))
+        self.decoder_layers = nn.ModuleList(DecoderLayer(layer) for _ in range(decoder_layers))
+        self.encoder_norm = nn.LayerNorm(hidden_size) if norm == "pre" else nn.Identity()
+        self.decoder_norm = nn.LayerNorm(hidden_size) if norm == "pre" else nn.Identity()
+
+    def hidden_states(self, batch: Batch) -> Tensor:
+        assert batch.inputs_BT is not None
+        hidden_BTD, _ = self.decode(self.embed(batch.inputs_BT), self.encode(batch))
+        return valid_rows(hidden_BTD, batch)
+
+    def encode(self, batch: Batch) -> TransformerMemory:
+        assert batch.source_BS is not None and batch.source_lengths_B is not None
+        embedding = self.embedding if self.source_embedding is None else self.source_embedding
+        hidden_BSD = self.dropout(self.source_positions(embed_words(embedding, batch.source_BS), start=0))
+        mask_B11S = real_positions(batch.source_lengths_B, batch.source_BS.shape[1])[:, None, None]
+        rotation = self._rotation(0, hidden_BSD)
+        for layer in self.encoder_layers:
+            hidden_BSD = layer(hidden_BSD, mask_B11S, rotation)
+        encoded_BSD = self.encoder_norm(hidden_BSD)
+        return TransformerMemory(
+            tuple(layer.cross_attention.keys_values(encoded_BSD) for layer in self._decoder_layers()), mask_B11S
+        )
+
+    def embed(self, ids_or_probabilities: Tensor) -> Tensor:
+        """Words only: positions are added in `decode`, which knows where the inputs stand."""
+        return embed_words(self.embedding, ids_or_probabilities)
+
+    def decode(
+        self, embedded_RTE: Tensor, memory: Selectable, state: Selectable | None = None
+    ) -> tuple[Tensor, TransformerState]:
+        assert isinstance(memory, TransformerMemory) and (state is None or isinstance(state, TransformerState))
+        hidden_RTD, mask, rotation = self._start(embedded_RTE, state)
+        seen = []
+        for place, layer in enumerate(self._decoder_layers()):
+            past = None if state is None else state.layers[place]
+            hidden_RTD, keys_values = layer.read_target(hidden_RTD, past, mask, rotation)
+            hidden_RTD = layer.read_source(hidden_RTD, memory.layers[place], memory.mask_B11S)
+            seen.append(keys_values)
+        return self.decoder_norm(hidden_RTD), TransformerState(tuple(seen))
+
+    def alignments(self, batch: Batch) -> Tensor:
+        """(B, T, S): cross-attention of decoder layer `alignment_layer`, mean over its heads, teacher-forced."""
+        assert batch.inputs_BT is not None
+        memory = self.encode(batch)
+        hidden_BTD, mask, rotation = self._start(self.embed(batch.inputs_BT), None)
+        *below, chosen = self._decoder_layers()[: self.alignment_layer]
+        for layer, source in zip(below, memory.layers, strict=False):
+            hidden_BTD, _ = layer.read_target(hidden_BTD, None, mask, rotation)
+            hidden_BTD = layer.read_source(hidden_BTD, source, memory.mask_B11S)
+        hidden_BTD, _ = chosen.read_target(hidden_BTD, None, mask, rotation)
+        return chosen.source_weights(hidden_BTD, memory.layers[self.alignment_layer - 1], memory.mask_B11S)
+
+    def _decoder_layers(self) -> list[DecoderLayer]:
+        return cast(list[DecoderLayer], list(self.decoder_layers))
+
+    def _rotation(self, start: int, hidden_RTD: Tensor) -> Rotation | None:
+        return Rotation(start, hidden_RTD.shape[1], self.head_size, hidden_RTD) if self.rotary else None
+
+    def _start(self, embedded_RTE: Tensor, state: TransformerState | None) -> tuple[Tensor, Tensor | None, Rotation | None]:
+        """The decoder's first input, and the mask and rotation of its self-attention.
+
+        No mask is needed without a past (plain causal attention) or for a single input (which may see everything).
+        """
+        start, length = 0 if state is None else state.length, embedded_RTE.shape[1]
+        hidden_RTD = self.dropout(self.target_positions(embedded_RTE, start))
+        mask = None
+        if start > 0 and length > 1:
+            position = torch.arange(start + length, device=embedded_RTE.device)
+            mask = position <= position[start:, None]
+        return hidden_RTD, mask, self._rotation(start, hidden_RTD)
+
+
+def _positions(kind: str, size: int, max_positions: int) -> nn.Module:
+    if kind == "sinusoidal":
+        return SinusoidalPositions(size)
+    return LearnedPositions(size, max_positions) if kind == "learned" else NoPositions()
+
+
+def _check_sizes(hidden_size: int, heads: int, positions: str) -> None:
+    if hidden_size % heads:
+        raise RequestError(f"model.hidden_size={hidden_size} cannot be divided among model.heads={heads}: choose a multiple.")
+    if positions == "sinusoidal" and hidden_size % 2:
+        raise RequestError(f"model.positions=sinusoidal needs an even model.hidden_size, not {hidden_size}.")
+    if positions == "rotary" and (hidden_size // heads) % 2:
+        raise RequestError(f"model.positions=rotary needs an even number of channels for each head, not {hidden_size} / {heads}.")
