@@ -1,0 +1,97 @@
+"""Random sentence pairs of a stated length distribution, to measure speed without a corpus."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge
+
+from seqgen_cli.data.batch import Batch, make_batch
+
+_PAD, _BOS, _EOS, _FIRST_WORD = 0, 2, 3, 4  # as a trained SentencePiece has them
+_CORRELATION = 0.9  # of the two sides' log-lengths
+_ZIPF_SHIFT = 2.7  # Zipf-Mandelbrot
+
+
+class SyntheticDataset:
+    """Parallel sentences of random words, held in memory.
+
+    Attributes:
+        source_lengths_n, target_lengths_n: tokens of each sentence, `</s>` included.
+    """
+
+    name = "synthetic"
+
+    def __init__(self, sources: list[np.ndarray], targets: list[np.ndarray]) -> None:
+        self._sources, self._targets = sources, targets
+        self.source_lengths_n = np.array([len(row) + 1 for row in sources])
+        self.target_lengths_n = np.array([len(row) + 1 for row in targets])
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def batch(self, indices: np.ndarray, epoch: int | None = None) -> Batch:
+        """These sentences as a Batch; every epoch reads the same."""
+        return make_batch(
+            indices,
+            [self._sources[i] for i in indices],
+            [self._targets[i] for i in indices],
+            source_pad=_PAD,
+            target_pad=_PAD,
+            bos=_BOS,
+            eos=_EOS,
+            source_eos=_EOS,
+        )
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """What random sentence pairs look like.
+
+    Lengths are log-normal, the two sides' logarithms correlated by 0.9; word ids follow Zipf's law, 1 / (rank + 2.7).
+
+    Args:
+        source_vocab_size, target_vocab_size: words of each side, the 4 special ids included.
+        sentences: how many pairs.
+        mean_length: mean tokens of a sentence, without `</s>`.
+        length_spread: standard deviation of the length over its mean; 0: all alike.
+    """
+
+    source_vocab_size: Annotated[int, Ge(5)] = 8000
+    target_vocab_size: Annotated[int, Ge(5)] = 8000
+    sentences: Annotated[int, Ge(1)] = 4000
+    mean_length: Annotated[float, Ge(1)] = 20.0
+    length_spread: Annotated[float, Ge(0)] = 0.5
+
+    def counts_V(self) -> np.ndarray:
+        """Expected counts of the target words, at least 1: what output layers shaped by frequency are given."""
+        counts = np.zeros(self.target_vocab_size)
+        counts[_FIRST_WORD:] = _zipf(self.target_vocab_size) * self.sentences * self.mean_length
+        counts[_EOS] = self.sentences
+        return np.maximum(1, counts.round()).astype(np.int64)
+
+    def dataset(self, seed: int) -> SyntheticDataset:
+        """The sentences of this seed."""
+        random = np.random.default_rng(seed)
+        lengths_2n = self._lengths(random)
+        sides = []
+        for vocab_size, lengths_n in zip((self.source_vocab_size, self.target_vocab_size), lengths_2n, strict=True):
+            words = random.choice(vocab_size - _FIRST_WORD, size=int(lengths_n.sum()), p=_zipf(vocab_size)) + _FIRST_WORD
+            sides.append(np.split(words, np.cumsum(lengths_n)[:-1]))
+        return SyntheticDataset(sides[0], sides[1])
+
+    def _lengths(self, random: np.random.Generator) -> np.ndarray:
+        """(2, sentences): tokens of each side, 1 or more."""
+        sigma = math.sqrt(math.log1p(self.length_spread**2))
+        common, own = random.standard_normal(self.sentences), random.standard_normal(self.sentences)
+        normal_2n = np.stack([common, _CORRELATION * common + math.sqrt(1 - _CORRELATION**2) * own])
+        lengths_2n = self.mean_length * np.exp(sigma * normal_2n - sigma**2 / 2)
+        return np.maximum(1, lengths_2n.round()).astype(np.int64)
+
+
+def _zipf(vocab_size: int) -> np.ndarray:
+    weights = 1.0 / (np.arange(vocab_size - _FIRST_WORD) + 1 + _ZIPF_SHIFT)
+    return weights / weights.sum()

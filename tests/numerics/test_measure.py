@@ -1,0 +1,43 @@
+"""Measuring tools against work of known size."""
+
+import time
+
+import numpy as np
+import torch
+
+from seqgen_cli.measure import PeakMemory, Spread, flops, matmul_rate, timed
+
+CPU = torch.device("cpu")
+
+
+def test_flops_of_a_linear_map_and_its_backward():
+    """Forward 2 m k n; backward the same for the input and for the weight."""
+    x, w = (torch.zeros(shape, device="meta", requires_grad=True) for shape in ((7, 11), (11, 13)))
+    assert flops(lambda: (x @ w).sum().backward()) == 3 * 2 * 7 * 11 * 13
+
+
+def test_flops_of_an_lstm_on_meta_are_those_of_its_products():
+    lstm = torch.nn.LSTM(5, 6, batch_first=True, device="meta")
+    x = torch.zeros(3, 4, 5, device="meta", requires_grad=True)
+    forward = 2 * 3 * 4 * (5 + 6) * 4 * 6
+    first_state = 2 * 3 * 6 * 4 * 6  # its gradient is not asked for
+    assert flops(lambda: lstm(x)[0].sum().backward()) == 3 * forward - first_state
+
+
+def test_peak_memory_sees_what_is_gone_at_the_end():
+    with PeakMemory(CPU) as memory:
+        block = np.ones(50_000_000, dtype=np.uint8)
+        time.sleep(0.02)
+        del block
+    assert 50e6 <= memory.peak_bytes < 60e6
+
+
+def test_rate_of_products_is_that_of_the_fastest_size():
+    rate = matmul_rate([(64, 64, 64), (256, 256, 256)], torch.float32, CPU, seconds=0.05)
+    a = torch.randn(256, 256)
+    own = min(timed(lambda: a @ a, CPU) for _ in range(200))
+    assert 0.25 < rate * own / (2 * 256**3) < 4  # a busy machine
+
+
+def test_spread_is_median_and_quartiles():
+    assert Spread.of([5.0, 1.0, 3.0, 2.0, 4.0]) == Spread(3.0, 2.0, 4.0)
