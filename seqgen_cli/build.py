@@ -1,0 +1,199 @@
+"""From a config to objects: composes it, checks it, builds what it names, and makes a model again from a checkpoint.
+
+The only place that instantiates. A mistake is found before any data is read: keys, types and ranges from the constructors'
+signatures, and whether choices fit each other from the hints of what they ask for (`model: Generator`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from seqgen_cli import signatures
+from seqgen_cli.compose import compose, plain
+from seqgen_cli.errors import RequestError
+from seqgen_cli.groups import PASSED, PROTOCOLS, resolve
+from seqgen_cli.listing import group_choices, read_choice
+from seqgen_cli.outputs.base import OutputLayer
+from seqgen_cli.restore import SkipRandomInit, load_weights, read_config, read_weights
+from seqgen_cli.runtime import Runtime
+from seqgen_cli.settings import TOP_LEVEL
+
+__all__ = ["Restored", "check", "compose", "from_checkpoint", "make", "network", "objective", "plain", "start_runtime"]
+
+_KINDS = {
+    "Generator": "a model that generates",
+    "Aligner": "a model that can show its alignments",
+    "Classifier": "a model that classifies",
+}
+
+
+def check(config: DictConfig) -> None:
+    """Check every key, type and range, and that the choices fit each other.
+
+    Raises:
+        RequestError: names the key, its value, what is allowed and the nearest match.
+    """
+    values = plain(config)
+    choices = values.get("choices", {})
+    classes = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and "_target_" in value:
+            classes[key] = resolve(value, key)
+            settings = {name: item for name, item in value.items() if name != "_target_"}
+            signatures.check_call(classes[key], settings, key, owner(key, choices), PASSED.get(key, frozenset()))
+        elif key in TOP_LEVEL:
+            signatures.check_value(TOP_LEVEL[key], value, key)
+    for key, cls in classes.items():
+        _check_fit(key, cls, classes, choices)
+
+
+def owner(group: str, choices: Mapping[str, Any]) -> str:
+    """What the user calls a part of the config: "model=transformer"."""
+    return f"{group}={choices[group]}" if choices.get(group) else group
+
+
+def _check_fit(key: str, cls: type, classes: Mapping[str, type], choices: Mapping[str, Any]) -> None:
+    """Refuse `cls` where it asks for another part (by a parameter named for that group) that is not what it needs."""
+    for group, needed in _needs(cls).items():
+        if group not in classes or not signatures.missing_members(classes[group], needed):
+            continue
+        mine = [name for name, other in _choices_of(key).items() if _accepts(other, group, classes[group])]
+        theirs = [name for name, other in _choices_of(group).items() if not signatures.missing_members(other, needed)]
+        ways = [f"{name}={signatures.join_or(options)}" for name, options in ((key, mine), (group, theirs)) if options]
+        use = f" Use {', or '.join(ways)}." if ways else ""
+        kind = _KINDS.get(needed.__name__, f"a {needed.__name__}")
+        raise RequestError(f"{owner(key, choices)} needs {kind}; {owner(group, choices)} is not one.{use}")
+
+
+def _needs(cls: type) -> dict[str, type]:
+    return {n: p.annotation for n, p in signatures.parameters(cls).items() if n in PROTOCOLS and isinstance(p.annotation, type)}
+
+
+def _accepts(cls: type, group: str, other: type) -> bool:
+    return not signatures.missing_members(other, _needs(cls).get(group, object))
+
+
+def _choices_of(group: str) -> dict[str, type]:
+    """The classes of a group's shipped choices."""
+    return {name: resolve(read_choice(group, name), group) for name in group_choices(group)}
+
+
+def make(node: DictConfig | Mapping[str, Any], group: str, **passed: Any) -> Any:
+    """The object that a config node names. Of `passed`, each value goes to the constructor if it declares that parameter.
+
+    Raises:
+        RequestError: a setting is wrong.
+    """
+    values: dict[str, Any] = plain(node) if isinstance(node, DictConfig) else dict(node)
+    if "_target_" not in values:
+        raise RequestError(f"{group} is not chosen.")
+    cls = resolve(values, group)
+    given = {name: value for name, value in passed.items() if name in signatures.parameters(cls)}
+    settings = {name: item for name, item in values.items() if name != "_target_"}
+    return cls(**signatures.check_call(cls, settings, group, group, PASSED.get(group, frozenset()) | set(given)), **given)
+
+
+def start_runtime(config: DictConfig) -> Runtime:
+    """The run's Runtime, started: threads, process group, and random numbers seeded with `config.seed` (1 without one)."""
+    runtime: Runtime = make(config.runtime, "runtime")
+    return runtime.start(config.get("seed", 1))
+
+
+def network(
+    config: DictConfig,
+    source_vocab_size: int | None,
+    target_vocab_size: int,
+    counts_V: np.ndarray | Tensor | None = None,
+) -> tuple[Any, OutputLayer]:
+    """The model and its output layer, on the default device, with fresh weights from torch's global generator.
+
+    Args:
+        config: has `model` and `output`.
+        source_vocab_size, target_vocab_size: words of each side (no source: None); classes for a classifier.
+        counts_V: training counts of the target words, for layers shaped by frequency.
+
+    Raises:
+        RequestError: a setting is wrong, or sizes do not agree.
+    """
+    model = make(
+        config.model,
+        "model",
+        source_vocab_size=source_vocab_size,
+        target_vocab_size=target_vocab_size,
+        num_classes=target_vocab_size,
+    )
+    counts = torch.as_tensor(counts_V) if counts_V is not None else None
+    output = make(
+        config.output,
+        "output",
+        hidden_size=model.hidden_size,
+        vocab_size=target_vocab_size,
+        counts_V=counts,
+        embedding=_tied(config, model, target_vocab_size),
+    )
+    return model, output
+
+
+def _tied(config: DictConfig, model: Any, vocab_size: int) -> nn.Parameter | None:
+    """The target embedding where output.tied asks to share it."""
+    if not config.output.get("tied", False):
+        return None
+    name = owner("model", config.get("choices", {}))
+    if not isinstance(getattr(model, "embedding", None), nn.Embedding):
+        raise RequestError(f"output.tied=true shares the target embedding, but {name} has none. Use output.tied=false.")
+    weight = model.embedding.weight
+    if tuple(weight.shape) != (vocab_size, model.hidden_size):
+        raise RequestError(
+            f"output.tied=true needs embeddings as wide as the hidden vectors, but {name} has embeddings of {weight.shape[1]} "
+            f"and hidden vectors of {model.hidden_size}. Make them equal, or use output.tied=false."
+        )
+    return weight
+
+
+def objective(config: DictConfig, model: Any, output: OutputLayer, target_tokenizer: Any = None) -> Any:
+    """The objective over a model and an output layer."""
+    return make(
+        config.objective, "objective", model=model, output=output, target_tokenizer=target_tokenizer, seed=config.get("seed", 1)
+    )
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a checkpoint holds: its config, the networks (evaluation mode, on the CPU) and their tokenizers."""
+
+    config: DictConfig
+    model: Any
+    output: OutputLayer
+    source_tokenizer: Any
+    target_tokenizer: Any
+
+
+def from_checkpoint(folder: Path | str, trust: Sequence[str] = ()) -> Restored:
+    """Build the networks of a checkpoint folder and load its weights.
+
+    Its config is data from a stranger: plain YAML without interpolations, naming only classes of seqgen's own groups, or of
+    the packages in `trust`.
+
+    Raises:
+        SeqgenError: a part is missing, not in our format, or asks for something it may not have.
+    """
+    from seqgen_cli.data.tokenizers import Tokenizer
+
+    folder = Path(folder)
+    config = OmegaConf.create(read_config(folder / "config.yaml", trust))
+    source_tokenizer, target_tokenizer = (Tokenizer.load(folder / "tokenizers", side) for side in ("source", "target"))
+    weights = read_weights(folder / "model.safetensors")
+    with SkipRandomInit():
+        # A layer shaped by word frequencies keeps its counts as a buffer, so that its weights say how to build it.
+        sizes = (source_tokenizer.vocab_size, target_tokenizer.vocab_size)
+        model, output = network(config, *sizes, counts_V=weights.get("output.counts_V"))
+    load_weights({"model": model, "output": output}, weights, folder)
+    return Restored(config, model.eval(), output.eval(), source_tokenizer, target_tokenizer)

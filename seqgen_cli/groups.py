@@ -1,0 +1,99 @@
+"""The config groups: which package holds each, what a choice of it must offer, and what the program passes to it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from seqgen_cli.errors import RequestError
+from seqgen_cli.models.base import Model
+from seqgen_cli.objectives.base import Objective
+from seqgen_cli.outputs.base import OutputLayer
+from seqgen_cli.signatures import join_and, missing_members
+
+PACKAGES: dict[str, str] = {
+    "data": "seqgen_cli.data",
+    "tokenizer": "seqgen_cli.data",
+    "cleaning": "seqgen_cli.data",
+    "batching": "seqgen_cli.data",
+    "model": "seqgen_cli.models",
+    "output": "seqgen_cli.outputs",
+    "objective": "seqgen_cli.objectives",
+    "optimizer": "seqgen_cli.training",
+    "schedule": "seqgen_cli.training",
+    "trainer": "seqgen_cli.training",
+    "decoding": "seqgen_cli.decoding",
+    "metrics": "seqgen_cli.metrics",
+    "runtime": "seqgen_cli.runtime",
+}
+"""Where each group's own choices are defined."""
+
+PROTOCOLS: dict[str, type] = {"model": Model, "output": OutputLayer, "objective": Objective}
+"""What a choice of these groups must offer."""
+
+PASSED: dict[str, frozenset[str]] = {
+    "model": frozenset({"source_vocab_size", "target_vocab_size", "num_classes"}),
+    "output": frozenset({"hidden_size", "vocab_size", "counts_V", "embedding"}),
+    "objective": frozenset({"model", "output", "target_tokenizer", "seed"}),
+    "schedule": frozenset({"total_updates"}),
+}
+"""What the parts of a run must agree on: given by the program to the constructors that declare it, never written in a config."""
+
+
+def resolve(node: Mapping[str, Any], group: str) -> type:
+    """The class that the user's config node names.
+
+    Raises:
+        RequestError: it cannot be imported, is no class, or does not offer what its group promises.
+    """
+    path = str(node["_target_"])
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        hint = "Is its package installed, or its folder on PYTHONPATH?"
+        raise RequestError(f"{group}._target_={path} cannot be imported ({error}). {hint}") from error
+    return _as_choice(found, path, group)
+
+
+def resolve_stranger(node: Mapping[str, Any], group: str, trust: Sequence[str]) -> type:
+    """The class that a stranger's config node names: one defined in that group's own package, or in a trusted one.
+
+    Nothing outside those packages is imported to find out.
+
+    Raises:
+        RequestError: anything else.
+    """
+    path = node["_target_"]
+    refused = RequestError(
+        f"the checkpoint's {group}._target_={path} is not a choice of {group} in seqgen. "
+        "If you trust the package that defines it, say trust=[package]."
+    )
+    if group not in PACKAGES or not isinstance(path, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", path):
+        raise refused
+    module_name, _, name = path.rpartition(".")
+    allowed = [PACKAGES[group], *trust]
+    if not any(_within(module_name, package) for package in allowed):
+        raise refused
+    try:
+        found = vars(importlib.import_module(module_name)).get(name)
+    except ImportError as error:
+        raise refused from error
+    if not isinstance(found, type) or not any(_within(found.__module__, package) for package in allowed):
+        raise refused
+    return _as_choice(found, path, group)
+
+
+def _within(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+def _as_choice(found: Any, path: str, group: str) -> type:
+    if not isinstance(found, type):
+        raise RequestError(f"{group}._target_={path} is not a class.")
+    lacking = missing_members(found, PROTOCOLS.get(group, object))
+    if lacking:
+        raise RequestError(f"{group}._target_={path} is not a choice of {group}: it lacks {join_and(lacking)}.")
+    return found

@@ -1,0 +1,277 @@
+"""Where and how numbers are computed: device, precision, processes, seeds; the run's folder and its log.
+
+The only file that reads the environment or imports torch.distributed. A run started by torchrun finds its place from
+RANK, WORLD_SIZE and LOCAL_RANK; without them there is one process, and every collective returns what it was given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import random
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from annotated_types import Ge, doc
+from pydantic import StringConstraints
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from seqgen_cli.errors import RequestError, SeqgenError
+
+T = TypeVar("T")
+Device = Annotated[
+    str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?|mps|meta)$"), doc("auto, cpu, cuda, cuda:N, mps or meta")
+]
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_MEANINGLESS = {
+    "": ("runtime", "fresh", "continue", "dry_run", "choices", "json"),
+    "trainer": ("log_every", "samples", "tensorboard", "progress"),
+}
+"""Settings that change no trained number: whole sections ("": top level) or keys of a section. Precision is added back."""
+
+
+class Runtime:
+    """Device, precision and processes of a run.
+
+    Args:
+        device: auto takes this process's GPU if there is one.
+        precision: of the forward pass. bf16 and fp16 autocast, weights stay fp32; tf32 rounds the factors of fp32 products.
+        threads: CPU threads of a process; null leaves torch's choice.
+        workers: background processes that prepare batches, for each rank.
+        compile: compile the networks with torch.compile.
+        deterministic: only deterministic kernels (slower on a GPU).
+        cache_folder: downloads and stored tokens; null is $SEQGEN_CACHE, or ~/.cache/seqgen.
+        runs_folder: where runs are kept, relative to the working directory.
+
+    Raises:
+        RequestError: the machine has no such device.
+    """
+
+    def __init__(
+        self,
+        device: Device = "auto",
+        precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32",
+        threads: Annotated[int, Ge(1)] | None = None,
+        workers: Annotated[int, Ge(0)] = 0,
+        compile: bool = False,
+        deterministic: bool = False,
+        cache_folder: str | None = None,
+        runs_folder: str = "runs",
+    ) -> None:
+        self.device = _find_device(device)
+        self.precision = precision
+        self.threads = threads
+        self.workers = workers
+        self.compile = compile
+        self.deterministic = deterministic
+        self.cache_folder = Path(cache_folder or os.environ.get("SEQGEN_CACHE") or "~/.cache/seqgen").expanduser()
+        self.runs_folder = Path(runs_folder).expanduser()
+
+    @property
+    def rank(self) -> int:
+        """This process's number, from 0."""
+        return int(os.environ.get("RANK", 0))
+
+    @property
+    def world_size(self) -> int:
+        """How many processes share the run."""
+        return world_size()
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and logs."""
+        return self.rank == 0
+
+    def start(self, seed: int = 1) -> Runtime:
+        """Set threads and kernels, join the other processes, seed: before anything is built. Repeating it is harmless."""
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")
+        if self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        torch.use_deterministic_algorithms(self.deterministic, warn_only=True)
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
+        if self.world_size > 1 and not dist.is_initialized():
+            dist.init_process_group("cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo")
+        self.seed(seed)
+        return self
+
+    def seed(self, *parts: int) -> None:
+        """Seed Python, numpy and torch from these numbers: (seed,) alike on all ranks, (seed, rank) each its own."""
+        digest = hashlib.sha256(repr(parts).encode()).digest()
+        value = int.from_bytes(digest[:4], "little")
+        random.seed(value)
+        np.random.seed(value)
+        torch.manual_seed(value)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context of a forward pass in the run's precision."""
+        dtype = _AUTOCAST.get(self.precision)
+        if dtype is None or self.device.type == "meta":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=dtype)
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module under DistributedDataParallel where there are several processes and it has something to train."""
+        if self.world_size == 1 or not any(p.requires_grad for p in module.parameters()):
+            return module
+        devices = [self.device] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True)
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        if self.world_size > 1:
+            dist.barrier()
+
+    def broadcast(self, value: T) -> T:
+        """Rank 0's value (any picklable object), on every rank."""
+        if self.world_size == 1:
+            return value
+        held = [value]
+        dist.broadcast_object_list(held, src=0)
+        return held[0]
+
+    def gather(self, value: T) -> list[T]:
+        """Every rank's value (any picklable object), in rank order, on every rank."""
+        if self.world_size == 1:
+            return [value]
+        held: list[Any] = [None] * self.world_size
+        dist.all_gather_object(held, value)
+        return held
+
+    def all_sum(self, sums: Mapping[str, Any]) -> dict[str, Any]:
+        """Each entry added over the processes: all ranks give the same keys.
+
+        Scalar tensors stay tensors on their device, so nothing waits for the GPU (float64; float32 on mps);
+        int stays int (exact below 2^53), float stays float.
+        """
+        if self.world_size == 1:
+            return dict(sums)
+        total = dict(sums)
+        for kind in (Tensor, int | float):
+            names = sorted(name for name, value in sums.items() if isinstance(value, kind))
+            if names:
+                total.update(_reduce({name: sums[name] for name in names}, "cpu" if kind is not Tensor else self.device))
+        return total
+
+    def run_folder(self, values: Mapping[str, Any]) -> Path:
+        """Where the run of this config (plain data, with its `choices`) is kept: `<runs_folder>/<run_name>`."""
+        return self.runs_folder / run_name(values)
+
+
+def _find_device(name: str) -> torch.device:
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", local)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if name.startswith("cuda"):
+        index = int(name[5:]) if ":" in name else local
+        if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+            count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+            raise RequestError(
+                f"runtime.device={name}: this machine has {count} usable CUDA devices. Use runtime.device=auto or cpu."
+            )
+        return torch.device("cuda", index)
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise RequestError("runtime.device=mps: torch finds no Apple GPU here. Use runtime.device=auto or cpu.")
+    return torch.device(name)
+
+
+def _reduce(values: dict[str, Any], device: torch.device | str) -> dict[str, Any]:
+    """The entries (all tensors, or all numbers) summed over processes in one collective."""
+    dtype = torch.float32 if str(device).startswith("mps") else torch.float64
+    first = next(iter(values.values()))
+    packed = (
+        torch.stack([value.detach().to(device=device, dtype=dtype) for value in values.values()])
+        if isinstance(first, Tensor)
+        else torch.tensor(list(values.values()), dtype=dtype, device=device)
+    )
+    dist.all_reduce(packed)
+    if isinstance(first, Tensor):
+        return dict(zip(values, packed.unbind(), strict=True))
+    return {
+        name: type(value)(round(total) if isinstance(value, int) else total)
+        for (name, value), total in zip(values.items(), packed.tolist(), strict=True)
+    }
+
+
+def world_size() -> int:
+    """How many processes torchrun started (1 without it)."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def shut_down() -> None:
+    """Leave the process group, if one was joined."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def run_name(values: Mapping[str, Any]) -> str:
+    """`<data>-<model>-<output>-<objective>-<hash>`; the hash covers every setting that changes numbers and reads no data."""
+    kept = {key: value for key, value in values.items() if key not in _MEANINGLESS[""]}
+    for section, names in _MEANINGLESS.items():
+        if isinstance(kept.get(section), Mapping):
+            kept[section] = {key: value for key, value in kept[section].items() if key not in names}
+    kept["precision"] = values.get("runtime", {}).get("precision")
+    text = json.dumps(kept, sort_keys=True, ensure_ascii=False)
+    choices = values.get("choices", {})
+    words = [str(choices.get(group) or "none") for group in ("data", "model", "output", "objective")]
+    return re.sub(r"[^\w.-]", "_", "-".join([*words, hashlib.sha256(text.encode()).hexdigest()[:8]]))
+
+
+class _BarHandler(logging.Handler):
+    """Writes to stderr without breaking a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def start_logging(debug: bool = False) -> None:
+    """Log messages of seqgen go to stderr: from rank 0 all from INFO up, from the others warnings."""
+    logger = logging.getLogger("seqgen_cli")
+    logger.propagate = False
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    main = int(os.environ.get("RANK", 0)) == 0
+    logger.setLevel(logging.DEBUG if debug else logging.INFO if main else logging.WARNING)
+    handler = _BarHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+
+
+def log_to(folder: Path) -> logging.Handler:
+    """Also write the log to folder/train.log, with times. Call `stop_log` with what it returns when the run ends.
+
+    Raises:
+        SeqgenError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
+    except OSError as error:
+        raise SeqgenError(
+            f"{folder} cannot be written ({error.strerror}). Choose another place with runtime.runs_folder=PATH."
+        ) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger("seqgen_cli").addHandler(handler)
+    return handler
+
+
+def stop_log(handler: logging.Handler) -> None:
+    """Close a log opened by `log_to`."""
+    logging.getLogger("seqgen_cli").removeHandler(handler)
+    handler.close()
