@@ -1,0 +1,144 @@
+"""Softmax over all words: log p(v|h) = w_v.h + b_v - log Z(h)  (SPEC.md section 2).
+
+The scores of all positions are never held at once: positions are taken in chunks, and for the loss each chunk's
+gradient is formed from its scores before they are dropped.
+
+Shapes: N predictions, C predictions of one chunk, D hidden, V words, K best words, X words excluded for each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Lt
+from torch import Tensor, nn
+
+from seqgen_cli.errors import RequestError
+from seqgen_cli.outputs.base import NoiseKey, OutputLayer, sample_from
+from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum, row_chunks
+
+
+class Softmax(OutputLayer):
+    """The full softmax, with label smoothing and an optional weight shared with the target embedding.
+
+    With smoothing e, `loss` is (1 - e) nll(target) + e mean_v nll(v): mass e is spread evenly over all V words, the
+    target among them. `score`, `log_probs`, `topk` and `sample` are never smoothed.
+
+    A weight of its own starts uniform in +-1/sqrt(D) (so the first scores have a variance near 1/3 for hidden vectors of
+    unit variance), a tied weight as the embedding did; the bias at 0.
+
+    Args:
+        hidden_size: D.
+        vocab_size: V.
+        embedding: the target embedding's weight (V, D), used where `tied`.
+        tied: share `embedding` instead of owning a weight.
+        bias: learn b_v; otherwise 0.
+        label_smoothing: e, in [0, 1).
+        chunk_elements: most scores (positions x V) held at once; at least one position is always taken.
+        backward: "stored" takes the gradient in the forward where each position's weight is known (three matrix products,
+            and a (V, D) gradient held until backward), "recomputed" repeats the scores in backward (four products).
+
+    Raises:
+        RequestError: `tied` with an embedding that is missing or of another size.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        vocab_size: int,
+        embedding: nn.Parameter | None = None,
+        tied: bool = False,
+        bias: bool = True,
+        label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
+        chunk_elements: Annotated[int, Ge(1)] = 1 << 22,
+        backward: Literal["stored", "recomputed"] = "stored",
+    ) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.vocab_size = vocab_size
+        self.label_smoothing = label_smoothing
+        self.chunk_elements = chunk_elements
+        self.backward = backward
+        if not tied:
+            self.weight = nn.Parameter(torch.empty(vocab_size, hidden_size, device=None).uniform_(-1, 1) / hidden_size**0.5)
+        elif embedding is None:
+            raise RequestError("output.tied needs a model with a target embedding; set output.tied=false.")
+        elif embedding.shape != (vocab_size, hidden_size):
+            raise RequestError(
+                f"output.tied needs a target embedding of {vocab_size} x {hidden_size} (words x hidden size), not "
+                f"{' x '.join(map(str, embedding.shape))}; make the sizes equal or set output.tied=false."
+            )
+        else:
+            self.weight = embedding
+        self.bias = nn.Parameter(torch.zeros(vocab_size, device=None)) if bias else None
+
+    def loss(self, hidden_ND: Tensor, target_N: Tensor, weights_N: Tensor | None = None, noise: NoiseKey | None = None) -> Tensor:
+        """Smoothed negative log-likelihood, (N,) or its sum weighted by `weights_N`. Differentiable once."""
+        rest = (self.label_smoothing, self.chunk_elements)
+        if self.backward == "stored" and weights_N is not None and not weights_N.requires_grad and torch.is_grad_enabled():
+            return nll_sum(hidden_ND, self.weight, self.bias, target_N, weights_N, *rest)
+        loss_N = nll_each(hidden_ND, self.weight, self.bias, target_N, *rest)
+        return loss_N if weights_N is None else (loss_N * weights_N).sum()
+
+    def score(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
+        return -nll_each(hidden_ND, self.weight, self.bias, target_N, 0.0, self.chunk_elements)
+
+    def log_probs(self, hidden_ND: Tensor) -> Tensor:
+        return self._scores(hidden_ND).log_softmax(-1)
+
+    def topk(self, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        best, ids = [], []
+        for rows in self._chunks(hidden_ND.shape[0]):
+            scores_CV = self._scores(hidden_ND[rows])
+            log_z_C1 = scores_CV.logsumexp(-1, keepdim=True)
+            best_CK, id_CK = _ban(scores_CV, exclude_NX, rows).topk(k, dim=-1)
+            best.append(best_CK - log_z_C1)
+            ids.append(id_CK)
+        return torch.cat(best), torch.cat(ids)
+
+    def sample(
+        self,
+        hidden_ND: Tensor,
+        uniform_N: Tensor,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        exclude_NX: Tensor | None = None,
+    ) -> Tensor:
+        ids = []
+        for rows in self._chunks(hidden_ND.shape[0]):
+            scores_CV = _ban_(self._scores(hidden_ND[rows]), exclude_NX, rows)
+            if top_k or top_p < 1.0:
+                ids.append(sample_from(scores_CV, uniform_N[rows], temperature, top_k, top_p))
+            else:
+                ids.append(_invert(scores_CV / temperature, uniform_N[rows]))
+        return torch.cat(ids)
+
+    def _scores(self, hidden_CD: Tensor) -> Tensor:
+        """s(v, h), in float32 at least: the product may be of lower precision (autocast), what follows must not."""
+        scores_CV = nn.functional.linear(hidden_CD, self.weight, self.bias)
+        return scores_CV.float() if scores_CV.dtype in (torch.bfloat16, torch.float16) else scores_CV
+
+    def _chunks(self, count: int) -> Iterator[slice]:
+        return row_chunks(count, self.vocab_size, self.chunk_elements)
+
+
+def _ban(scores_CV: Tensor, exclude_NX: Tensor | None, rows: slice) -> Tensor:
+    """The same scores with -inf at the excluded words. An entry of -1 takes the minimum with +inf, which changes nothing."""
+    if exclude_NX is None:
+        return scores_CV
+    exclude_CX = exclude_NX[rows]
+    ceiling_CX = torch.where(exclude_CX < 0, float("inf"), float("-inf")).to(scores_CV.dtype)
+    return scores_CV.scatter_reduce(1, exclude_CX.clamp_min(0), ceiling_CX, "amin")
+
+
+def _invert(scores_CV: Tensor, uniform_C: Tensor) -> Tensor:
+    """One word a row: the inverse of the cumulative distribution, words in id order (no sort, unlike `sample_from`)."""
+    cumulative_CV = scores_CV.softmax(-1).double().cumsum(-1)
+    total_C1 = cumulative_CV[:, -1:].contiguous()
+    place_C1 = torch.searchsorted(cumulative_CV, uniform_C[:, None] * total_C1, right=True)
+    # Rounding may put the draw past the last word that has any mass.
+    last_C1 = torch.searchsorted(cumulative_CV, total_C1)
+    return torch.minimum(place_C1, last_C1).squeeze(1)
