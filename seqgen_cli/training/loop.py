@@ -10,16 +10,16 @@ have drawn, whatever evaluation or decoding drew in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from seqgen_cli.errors import SeqgenError
 from seqgen_cli.layers.random import Key
-from seqgen_cli.objectives.base import Progress, Update
+from seqgen_cli.objectives.base import Progress, Update, UpdateModule
 from seqgen_cli.training.schedules import Schedule
 from seqgen_cli.training.step import GradientStep
 
@@ -70,7 +70,7 @@ class _Stage:
     def __init__(self, update: Update, everyone: Sequence[Update], machine: Machine, clip_norm: float | None) -> None:
         self.update = update
         self.prefix = "" if len(everyone) == 1 else f"{update.name}."
-        self._counts: Callable[[Any], dict[str, int]] = update.module.counts  # type: ignore[assignment]
+        self._counts = cast(UpdateModule, update.module).counts
         self.step = GradientStep(update.optimizers, clip_norm, machine.device, scaled=machine.precision == "fp16")
         own = set(self.step.parameters)
         self.others = list({parameter: None for other in everyone for parameter in _parameters(other) if parameter not in own})
@@ -90,7 +90,9 @@ class _Stage:
 
     def without_exchange(self) -> AbstractContextManager[Any]:
         """Keeps the gradient on this rank, for all but the last micro-batch."""
-        return self.module.no_sync() if hasattr(self.module, "no_sync") else nullcontext()
+        if isinstance(self.module, nn.parallel.DistributedDataParallel):
+            return self.module.no_sync()
+        return nullcontext()
 
     def counts(self, group: Sequence[Any]) -> dict[str, int]:
         """The group's count for each term, on this rank."""
@@ -132,6 +134,7 @@ class Loop:
         self.machine, self.schedule, self.seed, self.accumulate = machine, schedule, seed, accumulate
         self._stages = [_Stage(update, updates, machine, clip_norm) for update in updates]
         self._stream = iter(stream)
+        self._dtype = torch.float32 if machine.device.type == "mps" else torch.float64  # of sums; mps has no float64
         self._streak = torch.zeros((), device=machine.device)
 
     def step(self) -> None:
@@ -169,13 +172,13 @@ class Loop:
                 sums[name] = sums.get(name, self._scalar(0)) + value.detach()
         norm, skipped = stage.step.step(self.schedule.factor(self.update))
         self._streak = (self._streak + skipped) * skipped
-        sums = self._over_ranks(sums) | counts | {"updates": self._scalar(1), "grad_norm": norm.double()}
+        sums = self._over_ranks(sums) | counts | {"updates": self._scalar(1), "grad_norm": norm.to(self._dtype)}
         # A skipped update leaves no trace in the sums but that it was skipped.
-        sums = {name: torch.where(skipped > 0, 0.0, value) for name, value in sums.items()} | {"skipped": skipped.double()}
+        sums = {name: torch.where(skipped > 0, 0.0, value) for name, value in sums.items()} | {"skipped": skipped.to(self._dtype)}
         return {stage.prefix + name: value for name, value in sums.items()}
 
     def _scalar(self, value: float) -> Tensor:
-        return torch.tensor(value, dtype=torch.float64, device=self.machine.device)
+        return torch.tensor(value, dtype=self._dtype, device=self.machine.device)
 
     def _over_ranks(self, sums: dict[str, Tensor]) -> dict[str, Tensor]:
         return self.machine.all_sum(sums) if self.machine.world_size > 1 else sums
@@ -192,8 +195,8 @@ class Loop:
         window, self.window = {name: float(value) for name, value in self.window.items()}, {}
         if self._streak >= MAX_SKIPPED:
             raise SeqgenError(
-                f"The gradient was not finite in the last {int(self._streak)} updates up to update {self.update}; all were skipped. "
-                "Lower optimizer.lr, set trainer.clip_norm, or use runtime.precision=fp32 or bf16; earlier checkpoints are intact."
+                f"The gradient was not finite in the last {int(self._streak)} updates, up to update {self.update}, so they were "
+                "skipped. Lower optimizer.lr, set trainer.clip_norm, or use runtime.precision=fp32 or bf16."
             )
         figures: dict[str, float] = {}
         for stage in self._stages:
