@@ -1,0 +1,75 @@
+"""Recurrent encoder-decoder with a fixed-size bottleneck (Sutskever et al. 2014; SPEC.md section 1).
+
+h_t^enc = f_enc(h_{t-1}, e_{x_t}); u = the state at the last real position, for each layer; h_0^dec = u; o_t = g(h_t^dec).
+
+Shapes: B sentences, R = B * m decoder rows, S source length, T target length, N real target positions, D hidden.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Lt
+from torch import Tensor, nn
+
+from seqgen_cli.data.batch import Batch
+from seqgen_cli.layers.embeddings import embed_words, word_embedding
+from seqgen_cli.layers.recurrent import Cell, RecurrentStack, RecurrentState
+from seqgen_cli.layers.recurrent_encoder import HandOver, RecurrentEncoder
+from seqgen_cli.models.base import Selectable, valid_rows
+
+
+class Rnn(nn.Module):
+    """All the decoder knows of the source is the encoder's last state, which is its Memory; a State is the decoder's own.
+
+    Args:
+        source_vocab_size, target_vocab_size: V of each side.
+        embedding_size, hidden_size: E and D, of both sides.
+        layers: of each side. cell: lstm or gru.
+        residual: a connection around each layer, the first through a linear map of the embedding.
+        bidirectional: the encoder reads from both ends (layers/recurrent_encoder.py says how they are joined).
+        hand_over: what of an LSTM's state the decoder starts from: hidden (h, and c = 0) or all (h and c).
+        dropout: after each layer.
+    """
+
+    def __init__(
+        self,
+        *,
+        source_vocab_size: int,
+        target_vocab_size: int,
+        embedding_size: Annotated[int, Ge(1)],
+        hidden_size: Annotated[int, Ge(1)],
+        layers: Annotated[int, Ge(1)],
+        cell: Cell,
+        residual: bool,
+        bidirectional: bool,
+        hand_over: HandOver,
+        dropout: Annotated[float, Ge(0), Lt(1)],
+    ) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.source_embedding = word_embedding(source_vocab_size, embedding_size)
+        self.embedding = word_embedding(target_vocab_size, embedding_size)
+        self.encoder = RecurrentEncoder(
+            cell, layers, embedding_size, hidden_size, bidirectional, residual, dropout, hand_over, outputs=False
+        )
+        self.decoder = RecurrentStack(cell, layers, embedding_size, hidden_size, residual, dropout)
+
+    def hidden_states(self, batch: Batch) -> Tensor:
+        assert batch.inputs_BT is not None
+        hidden_BTD, _ = self.decode(self.embed(batch.inputs_BT), self.encode(batch))
+        return valid_rows(hidden_BTD, batch)
+
+    def encode(self, batch: Batch) -> RecurrentState:
+        assert batch.source_BS is not None and batch.source_lengths_B is not None
+        _, state = self.encoder(embed_words(self.source_embedding, batch.source_BS), batch.source_lengths_B)
+        return state
+
+    def embed(self, ids_or_probabilities: Tensor) -> Tensor:
+        return embed_words(self.embedding, ids_or_probabilities)
+
+    def decode(self, embedded_RTE: Tensor, memory: Selectable, state: Selectable | None = None) -> tuple[Tensor, RecurrentState]:
+        assert isinstance(memory, RecurrentState) and (state is None or isinstance(state, RecurrentState))
+        if state is None:
+            state = memory.repeated(embedded_RTE.shape[0] // memory.rows)
+        return self.decoder(embedded_RTE, state)
