@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class MovingAverage:
@@ -18,12 +18,13 @@ class MovingAverage:
     Args:
         parameters: what to average, e.g. of the model and the output layer.
         decay: the limit of d_n; in (0, 1).
+        updates: n, how many updates the parameters' present values are the average of (resuming); 0: they are initial weights.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], decay: float) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], decay: float, updates: int = 0) -> None:
         self.parameters = list(dict.fromkeys(parameters))
         self.decay = decay
-        self.updates = 0
+        self.updates = updates
         self.averages = [parameter.detach().clone() for parameter in self.parameters]
 
     @torch.no_grad()
@@ -49,15 +50,3 @@ class MovingAverage:
             raw = parameter.detach().clone()
             parameter.copy_(average)
             average.copy_(raw)
-
-    def state_dict(self) -> dict[str, int | list[Tensor]]:
-        """What a checkpoint must hold: the averages and how many updates they have seen."""
-        return {"updates": self.updates, "averages": self.averages}
-
-    @torch.no_grad()
-    def load_state_dict(self, state: dict[str, int | list[Tensor]]) -> None:
-        updates, averages = state["updates"], state["averages"]
-        assert isinstance(updates, int) and isinstance(averages, list)
-        self.updates = updates
-        for own, saved in zip(self.averages, averages, strict=True):
-            own.copy_(saved)
