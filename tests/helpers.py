@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,12 @@ def settings(group: str, choice: str) -> dict[str, Any]:
 
 
 def make_choice(group: str, choice: str, overrides: dict[str, Any] | None = None, **passed: Any) -> Any:
-    """The object a YAML describes, with some of its keys overridden and what build.py would pass."""
+    """The object a YAML describes, with some of its keys overridden; of `passed`, as build.py does, what it declares."""
     values = {**settings(group, choice), **(overrides or {})}
     module, _, name = str(values.pop("_target_")).rpartition(".")
-    return getattr(importlib.import_module(module), name)(**values, **passed)
+    target = getattr(importlib.import_module(module), name)
+    declared = inspect.signature(target).parameters
+    return target(**values, **{key: value for key, value in passed.items() if key in declared})
 
 
 def random_batch(
