@@ -6,7 +6,7 @@ signatures, and whether choices fit each other from the hints of what they ask f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,30 @@ from torch import Tensor, nn
 
 from seqgen_cli import signatures
 from seqgen_cli.compose import compose, plain
+from seqgen_cli.data.prepare import Prepared, prepare
+from seqgen_cli.data.tokenizers import Tokenizer, load_pair
 from seqgen_cli.errors import RequestError
 from seqgen_cli.groups import PASSED, PROTOCOLS, resolve
-from seqgen_cli.listing import group_choices, read_choice
+from seqgen_cli.listing import group_choices, groups, read_settings
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.restore import SkipRandomInit, load_weights, read_config, read_weights
 from seqgen_cli.runtime import Runtime
 from seqgen_cli.settings import TOP_LEVEL
+from seqgen_cli.words import did_you_mean, join_or
 
-__all__ = ["Restored", "check", "compose", "from_checkpoint", "make", "network", "objective", "plain", "start_runtime"]
+__all__ = [
+    "Restored",
+    "check",
+    "compose",
+    "evaluation_data",
+    "from_checkpoint",
+    "make",
+    "network",
+    "objective",
+    "plain",
+    "prepared",
+    "start_runtime",
+]
 
 _KINDS = {
     "Generator": "a model that generates",
@@ -51,6 +66,8 @@ def check(config: DictConfig) -> None:
             signatures.check_call(classes[key], settings, key, owner(key, choices), PASSED.get(key, frozenset()))
         elif key in TOP_LEVEL:
             signatures.check_value(TOP_LEVEL[key], value, key)
+        elif key != "choices" and key not in groups():
+            raise RequestError(f"{key} is not a setting.{did_you_mean(key, [*TOP_LEVEL, *groups()])}")
     for key, cls in classes.items():
         _check_fit(key, cls, classes, choices)
 
@@ -67,7 +84,7 @@ def _check_fit(key: str, cls: type, classes: Mapping[str, type], choices: Mappin
             continue
         mine = [name for name, other in _choices_of(key).items() if _accepts(other, group, classes[group])]
         theirs = [name for name, other in _choices_of(group).items() if not signatures.missing_members(other, needed)]
-        ways = [f"{name}={signatures.join_or(options)}" for name, options in ((key, mine), (group, theirs)) if options]
+        ways = [f"{name}={join_or(options)}" for name, options in ((key, mine), (group, theirs)) if options]
         use = f" Use {', or '.join(ways)}." if ways else ""
         kind = _KINDS.get(needed.__name__, f"a {needed.__name__}")
         raise RequestError(f"{owner(key, choices)} needs {kind}; {owner(group, choices)} is not one.{use}")
@@ -83,7 +100,7 @@ def _accepts(cls: type, group: str, other: type) -> bool:
 
 def _choices_of(group: str) -> dict[str, type]:
     """The classes of a group's shipped choices."""
-    return {name: resolve(read_choice(group, name), group) for name in group_choices(group)}
+    return {name: resolve(read_settings(f"{group}/{name}"), group) for name in group_choices(group)}
 
 
 def make(node: DictConfig | Mapping[str, Any], group: str, **passed: Any) -> Any:
@@ -165,6 +182,18 @@ def objective(config: DictConfig, model: Any, output: OutputLayer, target_tokeni
     )
 
 
+def prepared(
+    config: DictConfig,
+    runtime: Runtime,
+    tokenizers: tuple[Tokenizer, Tokenizer] | None = None,
+    only: Sequence[str] | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Prepared:
+    """The config's data, cleaned, tokenised and stored; see `seqgen_cli.data.prepare.prepare`."""
+    corpus, tokenizer, cleaning = (make(config[group], group) for group in ("data", "tokenizer", "cleaning"))
+    return prepare(corpus, tokenizer, cleaning, runtime.cache_folder, tokenizers, config.get("seed", 1), report, only)
+
+
 @dataclass(frozen=True)
 class Restored:
     """What a checkpoint holds: its config, the networks (evaluation mode, on the CPU) and their tokenizers."""
@@ -172,8 +201,8 @@ class Restored:
     config: DictConfig
     model: Any
     output: OutputLayer
-    source_tokenizer: Any
-    target_tokenizer: Any
+    source_tokenizer: Tokenizer
+    target_tokenizer: Tokenizer
 
 
 def from_checkpoint(folder: Path | str, trust: Sequence[str] = ()) -> Restored:
@@ -185,11 +214,9 @@ def from_checkpoint(folder: Path | str, trust: Sequence[str] = ()) -> Restored:
     Raises:
         SeqgenError: a part is missing, not in our format, or asks for something it may not have.
     """
-    from seqgen_cli.data.tokenizers import Tokenizer
-
     folder = Path(folder)
     config = OmegaConf.create(read_config(folder / "config.yaml", trust))
-    source_tokenizer, target_tokenizer = (Tokenizer.load(folder / "tokenizers", side) for side in ("source", "target"))
+    source_tokenizer, target_tokenizer = load_pair(folder / "tokenizers")
     weights = read_weights(folder / "model.safetensors")
     with SkipRandomInit():
         # A layer shaped by word frequencies keeps its counts as a buffer, so that its weights say how to build it.
@@ -197,3 +224,17 @@ def from_checkpoint(folder: Path | str, trust: Sequence[str] = ()) -> Restored:
         model, output = network(config, *sizes, counts_V=weights.get("output.counts_V"))
     load_weights({"model": model, "output": output}, weights, folder)
     return Restored(config, model.eval(), output.eval(), source_tokenizer, target_tokenizer)
+
+
+def evaluation_data(trained: DictConfig, config: DictConfig) -> DictConfig:
+    """What to evaluate on: the data chosen (`data=text ...`), or the checkpoint's with the keys given (`data.years=[2015]`).
+
+    Raises:
+        RequestError: a setting is wrong.
+    """
+    asked = config.get("data")
+    node = asked if asked is not None and "_target_" in asked else OmegaConf.merge(trained.data, asked or {})
+    assert isinstance(node, DictConfig)
+    choices = config.choices if node is asked else trained.get("choices", {})
+    check(OmegaConf.create({"data": node, "choices": choices}))
+    return node

@@ -2,34 +2,167 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
-CONFIGS = "seqgen_cli.configs"
+from seqgen_cli import signatures
+from seqgen_cli.errors import RequestError
+from seqgen_cli.groups import resolve
+from seqgen_cli.hydra_main import CONFIGS
+from seqgen_cli.listing import default_groups, top_level
+from seqgen_cli.words import did_you_mean, join_and
 
 
 def compose(command: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """The config of `seqgen <command> overrides...`, with the chosen name of each group under `choices`."""
-    GlobalHydra.instance().clear()
+    """The config of `seqgen <command> overrides...`, with the chosen name of each group under `choices`.
+
+    Raises:
+        RequestError: an override is malformed, or names a choice or a setting that does not exist.
+    """
+    overrides = amended(command, overrides)
     try:
-        with initialize_config_module(CONFIGS, version_base="1.3"):
+        with _hydra():
             config = hydra_compose(command, list(overrides), return_hydra_config=True)
-    finally:
-        GlobalHydra.instance().clear()
-    choices = {group: choice for group, choice in config.hydra.runtime.choices.items() if not group.startswith("hydra/")}
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(command, overrides, error) from error
+    choices = config.hydra.runtime.choices
     with open_dict(config):
         del config["hydra"]
-        config["choices"] = choices
+    return with_choices(config, choices)
+
+
+def with_choices(config: DictConfig, choices: Mapping[str, Any]) -> DictConfig:
+    """The config, noting which choice of each group it is made of."""
+    with open_dict(config):
+        config["choices"] = {group: choice for group, choice in choices.items() if "hydra/" not in group}
     return config
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The config as plain data, interpolations resolved."""
-    values = OmegaConf.to_container(config, resolve=True)
+    """The config as plain data, interpolations resolved.
+
+    Raises:
+        RequestError: an interpolation refers to nothing.
+    """
+    try:
+        values = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise RequestError(f"{error.full_key or 'a setting'} cannot be resolved: {_first_line(error)}.") from error
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
+
+
+def amended(command: str, overrides: Sequence[str]) -> list[str]:
+    """Overrides of single keys of a group that the command leaves to the checkpoint are added to what it says there."""
+    left = [group for group, choice in default_groups(command).items() if choice is None]
+    chosen = {override.partition("=")[0].lstrip("+") for override in overrides}
+    open_groups = tuple(f"{group}." for group in left if group not in chosen)
+    return [f"++{override}" if open_groups and override.startswith(open_groups) else override for override in overrides]
+
+
+@contextmanager
+def _hydra() -> Iterator[None]:
+    """Hydra's global state for one composition, gone afterwards."""
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module(CONFIGS, version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def explain(command: str, overrides: Sequence[str], error: Exception, multirun: bool = False) -> RequestError:
+    """The sentence for overrides that Hydra refused with `error`."""
+    try:
+        parsed = [_parse(override) for override in overrides]
+        if not multirun:
+            for override in parsed:
+                if override.is_sweep_override():
+                    text = override.input_line
+                    raise RequestError(f"{text} gives several values: add -m to run them all, or quote the value if it is one.")
+        with _hydra():
+            _check_groups(command, parsed)
+            _check_keys(command, parsed)
+    except RequestError as found:
+        return found
+    except (HydraException, OmegaConfBaseException) as other:
+        error = other
+    return RequestError(f"{_first_line(error)}.")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or str(error.__cause__)).splitlines()[0].rstrip(".")
+
+
+def _parse(text: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        key, _, value = text.partition("=")
+        raise RequestError(
+            f"{text} cannot be read as key=value. Quote a value with spaces, commas or other signs: {key}=\"'{value}'\"."
+        ) from error
+
+
+def _values(override: Override) -> list[Any]:
+    return list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
+
+
+def _check_groups(command: str, overrides: Sequence[Override]) -> None:
+    mine = default_groups(command)
+    for override in overrides:
+        group = override.key_or_group
+        options = GlobalHydra.instance().config_loader().get_group_options(group)
+        if not options or group.startswith("hydra") or group in top_level(command):
+            continue
+        if group not in mine and not override.is_add():
+            raise RequestError(_not_here(command, group))
+        for value in _values(override):
+            if isinstance(value, str) and value.strip("'\"") not in options:
+                near = did_you_mean(value, options)
+                raise RequestError(f"{group}={value} is not a choice.{near} {group} is one of {', '.join(sorted(options))}.")
+
+
+def _not_here(command: str, group: str) -> str:
+    if "ckpt" in top_level(command):
+        return f"{group} cannot be set in seqgen {command}: it comes from the checkpoint. {_settable(command)}"
+    return f"{group} is not a setting of seqgen {command}. {_settable(command)}"
+
+
+def _settable(command: str) -> str:
+    return f"What can be set: {join_and([*default_groups(command), *top_level(command)])}."
+
+
+def _check_keys(command: str, overrides: Sequence[Override]) -> None:
+    """Find the override of a key that does not exist in the config of the chosen groups."""
+    loader = GlobalHydra.instance().config_loader()
+    chosen = [o for o in overrides if loader.get_group_options(o.key_or_group) and o.key_or_group not in top_level(command)]
+    chosen_lines = [f"{o.key_or_group}={_values(o)[0]}" if o.is_sweep_override() else str(o.input_line) for o in chosen]
+    search = [str(o.input_line) for o in overrides if o.key_or_group == "hydra.searchpath"]
+    config = hydra_compose(command, [*chosen_lines, *search], return_hydra_config=True)
+    choices = config.hydra.runtime.choices
+    for override in overrides:
+        key = override.key_or_group
+        if override in chosen or override.is_add() or override.is_force_add() or key.startswith("hydra."):
+            continue
+        group, _, inner = key.partition(".")
+        if group not in config:
+            known = [*default_groups(command), *top_level(command)]
+            if inner and loader.get_group_options(group):
+                raise RequestError(_not_here(command, group))
+            raise RequestError(f"{key} is not a setting of seqgen {command}.{did_you_mean(key, known)} {_settable(command)}")
+        node = config[group]
+        if isinstance(node, DictConfig) and "_target_" in node and inner.partition(".")[0] not in node:
+            hints = signatures.parameters(resolve(node, group))
+            allowed = {f"{group}.{name}": hints[name].annotation for name in node if name != "_target_" and name in hints}
+            raise RequestError(signatures.unknown_key(key, f"{group}={choices.get(group)}", allowed))

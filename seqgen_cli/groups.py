@@ -11,7 +11,8 @@ from seqgen_cli.errors import RequestError
 from seqgen_cli.models.base import Model
 from seqgen_cli.objectives.base import Objective
 from seqgen_cli.outputs.base import OutputLayer
-from seqgen_cli.signatures import join_and, missing_members
+from seqgen_cli.signatures import missing_members
+from seqgen_cli.words import join_and
 
 PACKAGES: dict[str, str] = {
     "data": "seqgen_cli.data",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -12,21 +14,45 @@ def _root() -> Any:
     return resources.files("seqgen_cli.configs")
 
 
-def group_choices(group: str) -> list[str]:
-    """Names of a group's choices, sorted."""
+@cache
+def groups() -> tuple[str, ...]:
+    """The names of the config groups."""
+    return tuple(sorted(item.name for item in _root().iterdir() if item.is_dir() and group_choices(item.name)))
+
+
+@cache
+def group_choices(group: str) -> tuple[str, ...]:
+    """The names of a group's shipped choices."""
     folder = _root().joinpath(group)
-    return (
-        sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
-        if folder.is_dir()
-        else []
-    )
+    names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
 
 
 def read_text(name: str) -> str:
-    """A shipped YAML's text: "train", "model/rnn"."""
+    """A shipped YAML's text, e.g. of "train" or "model/rnn"."""
     return str(_root().joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
 
 
-def read_choice(group: str, name: str) -> dict[str, Any]:
-    """The settings of a choice as written."""
-    return yaml.safe_load(read_text(f"{group}/{name}")) or {}
+def read_settings(name: str) -> dict[str, Any]:
+    """A shipped YAML as written, e.g. "train" or "model/rnn"."""
+    return yaml.safe_load(read_text(name)) or {}
+
+
+def summary(name: str) -> str:
+    """What a shipped YAML's first comment says, to the end of its first sentence."""
+    line = read_text(name).partition("\n")[0]
+    return re.split(r"(?<!al\.)(?<=[.:]) ", line.lstrip("# "))[0].rstrip(".: ") if line.startswith("#") else ""
+
+
+def default_groups(command: str) -> dict[str, str | None]:
+    """The groups of a command, in the order they are composed, and the choice each starts from."""
+    entries = [entry for entry in read_settings(command).get("defaults", []) if isinstance(entry, dict)]
+    return {str(group).removeprefix("override "): choice for entry in entries for group, choice in entry.items()}
+
+
+def top_level(command: str) -> dict[str, tuple[Any, str]]:
+    """The command's own settings: default and comment of each."""
+    text = read_text(command)
+    values = {key: value for key, value in read_settings(command).items() if key not in ("defaults", "hydra")}
+    comments = {found[1]: found[2] for found in re.finditer(r"^(\w+):[^#\n]*#\s*(.+)$", text, re.MULTILINE)}
+    return {key: (value, comments.get(key, "")) for key, value in values.items()}

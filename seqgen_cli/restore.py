@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.groups import resolve_stranger
-from seqgen_cli.signatures import join_and
+from seqgen_cli.words import join_and
 
 _LARGEST_CONFIG = 1 << 20  # bytes; ours are a few thousand
 

@@ -81,7 +81,7 @@ class Runtime:
     @property
     def rank(self) -> int:
         """This process's number, from 0."""
-        return int(os.environ.get("RANK", 0))
+        return rank()
 
     @property
     def world_size(self) -> int:
@@ -91,7 +91,7 @@ class Runtime:
     @property
     def is_main(self) -> bool:
         """Whether this process writes files and logs."""
-        return self.rank == 0
+        return is_main()
 
     def start(self, seed: int = 1) -> Runtime:
         """Set threads and kernels, join the other processes, seed: before anything is built. Repeating it is harmless."""
@@ -213,6 +213,16 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
+def rank() -> int:
+    """This process's number, from 0."""
+    return int(os.environ.get("RANK", 0))
+
+
+def is_main() -> bool:
+    """Whether this process writes files and logs."""
+    return rank() == 0
+
+
 def shut_down() -> None:
     """Leave the process group, if one was joined."""
     if dist.is_available() and dist.is_initialized():
@@ -246,8 +256,7 @@ def start_logging(debug: bool = False) -> None:
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
         handler.close()
-    main = int(os.environ.get("RANK", 0)) == 0
-    logger.setLevel(logging.DEBUG if debug else logging.INFO if main else logging.WARNING)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO if is_main() else logging.WARNING)
     handler = _BarHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(handler)

@@ -1,8 +1,8 @@
-"""The top-level settings of the commands: type and range of each key. The same key means the same in every command."""
+"""The top-level settings of the commands: type and range of each key. A key means the same in every command."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from annotated_types import Ge, Le
 
@@ -11,19 +11,38 @@ Files = str | list[str] | None
 TOP_LEVEL: dict[str, Any] = {
     "seed": Annotated[int, Ge(0), Le(2**31 - 1)],
     "init_from": str | None,
-    "ckpt": Files,
-    "trust": Files,
     "fresh": bool,
     "continue": str | None,
     "dry_run": bool,
+    "ckpt": Files,
+    "trust": str | list[str],
     "input": str | None,
-    "output_file": str | None,
+    "output": str | None,
     "source": str | None,
     "target": str | None,
     "hyp": str | None,
     "ref": Files,
     "split": str,
     "limit": Annotated[int, Ge(1)] | None,
-    "json": str | None,
     "plot": str | None,
+    "output_file": str | None,
+    "target_language": str | None,
+    "parameters_only": bool,
+    "json": str | None,
 }
+
+
+def is_flag(key: str) -> bool:
+    """Whether `--key` alone means true."""
+    return TOP_LEVEL.get(key) is bool
+
+
+def takes_text(key: str) -> bool:
+    """Whether the key's value is text, to be quoted."""
+    hint = TOP_LEVEL.get(key)
+    return hint is str or str in get_args(hint)
+
+
+def takes_several(key: str) -> bool:
+    """Whether the key takes a list."""
+    return list[str] in get_args(TOP_LEVEL.get(key))

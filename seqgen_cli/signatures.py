@@ -20,6 +20,7 @@ import annotated_types
 from pydantic import TypeAdapter, ValidationError
 
 from seqgen_cli.errors import RequestError
+from seqgen_cli.words import did_you_mean, join_and, join_or
 
 _BOUNDS = {"gt": "more than {}", "ge": "{} or more", "lt": "less than {}", "le": "at most {}"}
 
@@ -67,6 +68,8 @@ def check_value(hint: Any, value: Any, path: str) -> Any:
     Raises:
         RequestError: the value does not fit.
     """
+    if value == "???":
+        raise RequestError(f"{path} must be given: {path}=... ({describe(hint)}).")
     nested = _nested(hint, value, path)
     if nested is not None:
         return nested
@@ -152,26 +155,6 @@ def unknown_key(path: str, owner: str, allowed: Mapping[str, Any]) -> str:
         return f"{path} is not a setting of {owner}. Did you mean {near[0]} ({describe(allowed[near[0]])})?"
     names = join_and(sorted(key.rsplit(".", 1)[-1] for key in allowed)) or "none"
     return f"{path} is not a setting of {owner}. Its settings: {names}."
-
-
-def did_you_mean(word: str, choices: Collection[str]) -> str:
-    """ " Did you mean X?" for the nearest choice, or nothing."""
-    near = difflib.get_close_matches(word, choices, n=1)
-    return f" Did you mean {near[0]}?" if near else ""
-
-
-def join_or(words: Iterable[str]) -> str:
-    """ "a, b or c"."""
-    return _join(list(words), "or")
-
-
-def join_and(words: Iterable[str]) -> str:
-    """ "a, b and c"."""
-    return _join(list(words), "and")
-
-
-def _join(words: list[str], last: str) -> str:
-    return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def missing_members(cls: type, needed: type) -> list[str]:

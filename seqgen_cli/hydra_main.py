@@ -1,0 +1,50 @@
+"""Hydra's own main, for what its compose API does not offer: sweeps through launchers, and shell completion."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from seqgen_cli.grammar import COMMANDS
+
+CONFIGS = "seqgen_cli.configs"
+
+
+def hydra_main(command: str, arguments: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
+    """Run Hydra on a command's config as if it had been started with these arguments.
+
+    Args:
+        task: run once for each job; a function that another process can import.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise errors instead of printing them and leaving
+    saved, sys.argv = sys.argv, [sys.argv[0], *arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=f"pkg://{CONFIGS}", config_name=command)(task)()
+    finally:
+        sys.argv = saved
+
+
+def complete(arguments: Sequence[str]) -> int:
+    """Answer the shell (`-sc query=bash`), or print what it should evaluate (`-sc install=bash`).
+
+    The line being completed is in COMP_LINE. Hydra knows no commands: ours is taken out of the line, and names the config.
+    """
+    line = os.environ.get("COMP_LINE", "").split(" ")
+    command = next((word for word in line[1:-1] if word in COMMANDS), None)
+    if command is not None:
+        line.remove(command)
+        os.environ["COMP_LINE"] = " ".join(line)
+    elif any(word.startswith("query=") for word in arguments):
+        print(" ".join(COMMANDS))
+        return 0
+    hydra_main(command or "train", ["-sc", *(word for word in arguments if "=" in word)], _nothing)
+    return 0
+
+
+def _nothing(config: DictConfig) -> None:
+    """The task of completion, which runs none."""
