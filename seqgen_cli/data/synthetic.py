@@ -11,27 +11,34 @@ from annotated_types import Ge
 
 from seqgen_cli.data.batch import Batch, make_batch
 
-_PAD, _BOS, _EOS, _FIRST_WORD = 0, 2, 3, 4  # as a trained SentencePiece has them
+PAD, UNK, BOS, EOS = 0, 1, 2, 3  # as a trained SentencePiece has them
+_FIRST_WORD = 4
 _CORRELATION = 0.9  # of the two sides' log-lengths
 _ZIPF_SHIFT = 2.7  # Zipf-Mandelbrot
 
 
 class SyntheticDataset:
-    """Parallel sentences of random words, held in memory.
+    """Parallel sentences of random words, held in memory; reads like data.dataset.Dataset.
 
     Attributes:
-        source_lengths_n, target_lengths_n: tokens of each sentence, `</s>` included.
+        source_lengths_n, target_lengths_n: tokens of each sentence, `</s>` included; lengths_nk: both, as two columns.
     """
 
     name = "synthetic"
+    epochs_alike = True
 
     def __init__(self, sources: list[np.ndarray], targets: list[np.ndarray]) -> None:
         self._sources, self._targets = sources, targets
         self.source_lengths_n = np.array([len(row) + 1 for row in sources])
         self.target_lengths_n = np.array([len(row) + 1 for row in targets])
+        self.lengths_nk = np.stack([self.source_lengths_n, self.target_lengths_n], axis=1)
 
     def __len__(self) -> int:
         return len(self._sources)
+
+    def examples_of_epoch(self, epoch: int, seed: int) -> np.ndarray:
+        """All of them, int64."""
+        return np.arange(len(self))
 
     def batch(self, indices: np.ndarray, epoch: int | None = None) -> Batch:
         """These sentences as a Batch; every epoch reads the same."""
@@ -39,11 +46,11 @@ class SyntheticDataset:
             indices,
             [self._sources[i] for i in indices],
             [self._targets[i] for i in indices],
-            source_pad=_PAD,
-            target_pad=_PAD,
-            bos=_BOS,
-            eos=_EOS,
-            source_eos=_EOS,
+            source_pad=PAD,
+            target_pad=PAD,
+            bos=BOS,
+            eos=EOS,
+            source_eos=EOS,
         )
 
 
@@ -66,11 +73,18 @@ class Synthetic:
     mean_length: Annotated[float, Ge(1)] = 20.0
     length_spread: Annotated[float, Ge(0)] = 0.5
 
+    def describe(self) -> str:
+        """In a sentence's words."""
+        return (
+            f"{self.sentences:,} synthetic pairs (lengths log-normal, mean {self.mean_length:g} tokens, spread "
+            f"{self.length_spread:g} of it; vocabularies {self.source_vocab_size:,} and {self.target_vocab_size:,})"
+        )
+
     def counts_V(self) -> np.ndarray:
         """Expected counts of the target words, at least 1: what output layers shaped by frequency are given."""
         counts = np.zeros(self.target_vocab_size)
         counts[_FIRST_WORD:] = _zipf(self.target_vocab_size) * self.sentences * self.mean_length
-        counts[_EOS] = self.sentences
+        counts[EOS] = self.sentences
         return np.maximum(1, counts.round()).astype(np.int64)
 
     def dataset(self, seed: int) -> SyntheticDataset:

@@ -26,6 +26,14 @@ class Likelihood:
         """From the log-probability (natural), token count and raw text of each sentence."""
         return Likelihood(-math.fsum(log_probs), sum(tokens), sum(map(len, references)))
 
+    def __add__(self, other: Likelihood) -> Likelihood:
+        return Likelihood(self.nll + other.nll, self.tokens + other.tokens, self.characters + other.characters)
+
+    def figures(self) -> dict[str, float | int]:
+        """For --json: the ratios and the counts they rest on."""
+        ratios = {"perplexity": self.perplexity, "nll_per_character": self.nll_per_character}
+        return {**ratios, "target_tokens": self.tokens, "target_characters": self.characters}
+
     @property
     def perplexity(self) -> float:
         """exp(nll / tokens)."""

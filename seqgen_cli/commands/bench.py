@@ -1,0 +1,239 @@
+"""seqgen bench: what a combination of choices costs to train and to decode on this machine.
+
+Training runs the very loop that `seqgen train` runs, the making of batches included. The machine's matrix-multiply rate
+that its speed is compared with is measured in the same run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from omegaconf import DictConfig
+from torch import nn
+
+from seqgen_cli import build
+from seqgen_cli.commands.tables import count, show
+from seqgen_cli.data.batch import Batch
+from seqgen_cli.data.batching import TrainStream
+from seqgen_cli.data.synthetic import BOS, EOS, PAD, UNK
+from seqgen_cli.decoding.base import Specials
+from seqgen_cli.decoding.steps import generate
+from seqgen_cli.layers.random import Key
+from seqgen_cli.listing import read_settings
+from seqgen_cli.measure import PeakMemory, Spread, flops, matmul_rate, timed
+from seqgen_cli.objectives.base import Progress
+from seqgen_cli.runtime import Runtime
+from seqgen_cli.training.loop import Loop
+
+_MATMUL_DTYPE = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_SQUARE = 1024  # a product large enough for a processor's best rate
+_PARAMETERS = (("all", "parameters"), ("trainable", "trainable_parameters"))
+_COUNTED_STEPS = 4  # whose operations are counted, and compared with the time of these same steps
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How much to measure.
+
+    Args:
+        warmup, steps: training steps before the clock starts, and timed.
+        sentences: how many to decode; 0: none.
+        decode_length: tokens of every output; None: the mean target length.
+        beam_size: of the second decoding; the first is greedy.
+    """
+
+    warmup: Annotated[int, Ge(0)] = 5
+    steps: Annotated[int, Ge(1)] = 20
+    sentences: Annotated[int, Ge(0)] = 64
+    decode_length: Annotated[int, Ge(1)] | None = None
+    beam_size: Annotated[int, Ge(1)] = 5
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What the networks read: sentences, and the sizes that follow from them."""
+
+    dataset: Any
+    source_vocab_size: int
+    target_vocab_size: int
+    counts_V: np.ndarray
+    specials: Specials
+    description: str
+    target_tokenizer: Any = None
+
+
+_log = logging.getLogger(__name__)
+
+
+def run(config: DictConfig) -> dict[str, Any]:
+    """Measure, print the table, return the figures."""
+    build.check(config)
+    runtime = build.start_runtime(config)
+    settings: Bench = build.make(config.bench, "bench")
+    material = _material(config, runtime)
+    names = {group: config.choices[group] for group in ("model", "output", "objective")}
+    figures: dict[str, Any] = {**names, **parameter_counts(config, material)}
+    if not config.parameters_only:
+        figures |= {"device": str(runtime.device), "precision": runtime.precision, "threads": torch.get_num_threads()}
+        networks, measured = _training(config, settings, material, runtime)
+        figures |= measured | _decoding(settings, networks.eval(), material, runtime)
+    if runtime.is_main:
+        notes = [] if config.parameters_only else [f"Measured on {material.description}; {_machine(figures)}."]
+        title = " ".join(f"{group}={name}" for group, name in names.items())
+        show(title, ["", "", "quartiles"], _rows(figures), notes)
+    return figures
+
+
+def _material(config: DictConfig, runtime: Runtime) -> _Material:
+    """Synthetic sentences, or the training split of `data` where one is chosen."""
+    if config.get("data") is None:
+        synthetic = build.make(config.synthetic, "synthetic")
+        sizes = (synthetic.source_vocab_size, synthetic.target_vocab_size)
+        return _Material(
+            synthetic.dataset(config.seed), *sizes, synthetic.counts_V(), Specials(PAD, UNK, BOS, EOS), synthetic.describe()
+        )
+    prepared = build.prepared(config, runtime, only=["train"], report=_log.info)
+    source, target, dataset = prepared.source_tokenizer, prepared.target_tokenizer, prepared.splits["train"]
+    sizes = (source.vocab_size, target.vocab_size)
+    specials = Specials(target.pad, target.unk, target.bos, target.eos)
+    description = f"{len(dataset):,} training sentences of data={config.choices.data}, vocabularies {sizes[0]:,} and {sizes[1]:,}"
+    return _Material(dataset, *sizes, prepared.target_counts_V, specials, description, target)
+
+
+def _networks(config: DictConfig, material: _Material, device: torch.device) -> tuple[nn.ModuleDict, Any]:
+    """Model and output layer, and the objective over them, on `device`."""
+    with torch.device(device):
+        model, output = build.network(config, material.source_vocab_size, material.target_vocab_size, material.counts_V)
+        objective = build.objective(config, model, output, material.target_tokenizer)
+    return nn.ModuleDict({"model": model, "output": output}), objective
+
+
+def parameter_counts(config: DictConfig, material: _Material) -> dict[str, int]:
+    """Parameters of model and output layer, shared ones once; nothing is allocated."""
+    networks, _ = _networks(config, material, torch.device("meta"))
+    parameters = list(networks.parameters())
+    trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    return {"parameters": sum(parameter.numel() for parameter in parameters), "trainable_parameters": trainable}
+
+
+class _Recorder:
+    """Passes batches on and remembers them."""
+
+    def __init__(self, stream: Iterable[Batch]) -> None:
+        self.stream = stream
+        self.seen: list[Batch] = []
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.stream:
+            self.seen.append(batch)
+            yield batch
+
+
+def _training(config: DictConfig, settings: Bench, material: _Material, runtime: Runtime) -> tuple[nn.ModuleDict, dict[str, Any]]:
+    """Train a few steps; the networks after them, and the figures."""
+    batching = build.make(config.batching, "batching")
+    stream = _Recorder(
+        TrainStream(material.dataset, batching, config.seed, runtime.rank, runtime.world_size, workers=runtime.workers)
+    )
+    with PeakMemory(runtime.device) as memory:
+        networks, objective = _networks(config, material, runtime.device)
+        updates = objective.updates(build.make(config.optimizer, "optimizer").make)
+        schedule = build.make(config.schedule, "schedule", total_updates=settings.warmup + settings.steps)
+        loop = Loop(updates, stream, runtime, schedule, seed=config.seed)
+        for _ in range(settings.warmup):
+            loop.step()
+        stream.seen.clear()
+        seconds = [timed(loop.step, runtime.device) for _ in range(settings.steps)]
+    targets = [batch.targets_N.shape[0] for batch in stream.seen]
+    sources = sum(int(batch.source_lengths_B.sum()) for batch in stream.seen if batch.source_lengths_B is not None)
+    totals = runtime.all_sum({"sources": sources, **{str(step): tokens for step, tokens in enumerate(targets)}})
+    rate = Spread.of([totals[str(step)] / took for step, took in enumerate(seconds)])
+    operations = step_flops(config, material, stream.seen[:_COUNTED_STEPS])
+    achieved = sum(operations) / sum(seconds[: len(operations)])
+    best = matmul_rate(_matmul_sizes(networks, targets), _MATMUL_DTYPE[runtime.precision], runtime.device)
+    return networks, {
+        "train_tokens_per_second": rate.median,
+        "train_tokens_per_second_quartiles": [rate.low, rate.high],
+        "train_source_tokens_per_second": totals["sources"] / sum(seconds),
+        "step_seconds": Spread.of(seconds).median,
+        "peak_memory_bytes": memory.peak_bytes,
+        "train_flops_per_second": achieved,
+        "matmul_flops_per_second": best,
+        "matmul_share": achieved / best,
+    }
+
+
+def step_flops(config: DictConfig, material: _Material, batches: Sequence[Batch]) -> list[int]:
+    """Floating-point operations of each batch's updates, forward and backward, counted on the meta device.
+
+    Recomputation counts as work: what a kernel repeats to save memory is in the figure.
+    """
+    _, objective = _networks(config, material, torch.device("meta"))
+    updates = objective.updates(lambda named: torch.optim.SGD([parameter for _, parameter in named], lr=1.0))
+
+    def forward_backward(batch: Batch) -> None:
+        for update in updates:
+            own = {
+                parameter for optimizer in update.optimizers for group in optimizer.param_groups for parameter in group["params"]
+            }
+            for parameter in objective.parameters():  # as in the loop, the others' are frozen
+                parameter.requires_grad_(parameter in own)
+            loss = update.module(batch, Progress(0, Key.of(config.seed, 0)))
+            torch.stack(list(loss.terms.values())).sum().backward()
+
+    return [flops(partial(forward_backward, batch.to("meta"))) for batch in batches]
+
+
+def _matmul_sizes(networks: nn.ModuleDict, targets: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Products as this network makes them, and a large square one: the machine's rate is the best of them."""
+    width = networks["model"].hidden_size
+    positions = int(np.median(targets))
+    return [(positions, width, 4 * width), (positions, width, networks["output"].vocab_size), (_SQUARE, _SQUARE, _SQUARE)]
+
+
+def _decoding(settings: Bench, networks: nn.ModuleDict, material: _Material, runtime: Runtime) -> dict[str, Any]:
+    """Sentences a second of greedy search and beam search, on this process alone; every output has the same length."""
+    if not settings.sentences:
+        return {}
+    batch = material.dataset.batch(np.arange(min(settings.sentences, len(material.dataset)))).to(runtime.device)
+    length = settings.decode_length or max(1, round(float(material.dataset.target_lengths_n.mean())))
+    fixed = {"min_length": length, "max_length_factor": 0.0, "max_length_offset": length}
+    figures: dict[str, Any] = {"decode_length": length}
+    for name, choice, more in (("greedy", "greedy", {}), ("beam", "beam", {"beam_size": settings.beam_size})):
+        decoder = build.make({**read_settings(f"decoding/{choice}"), **fixed, **more}, "decoding")
+        decode = partial(generate, [(networks["model"], networks["output"])], decoder, batch, material.specials)
+        with runtime.autocast():
+            decode()  # warm-up
+            figures[f"{name}_sentences_per_second"] = len(batch) / timed(decode, runtime.device)
+    return {**figures, "beam_size": settings.beam_size}
+
+
+def _rows(figures: dict[str, Any]) -> list[list[str]]:
+    rows = [[f"{kind} parameters", count(figures[key]), ""] for kind, key in _PARAMETERS]
+    if "step_seconds" in figures:
+        low, high = figures["train_tokens_per_second_quartiles"]
+        share = f"{figures['matmul_share']:.1%} of {figures['matmul_flops_per_second'] / 1e9:,.0f} GFLOP/s"
+        rows += [
+            ["training, target tokens/s", count(figures["train_tokens_per_second"]), f"{count(low)} .. {count(high)}"],
+            ["training, source tokens/s", count(figures["train_source_tokens_per_second"]), ""],
+            ["training, seconds a step", f"{figures['step_seconds']:.3f}", ""],
+            ["training, peak memory", f"{figures['peak_memory_bytes'] / 2**20:,.0f} MiB", ""],
+            ["share of the matrix-multiply rate", share, ""],
+        ]
+    if "decode_length" in figures:
+        rows.append(["greedy, sentences/s", count(figures["greedy_sentences_per_second"]), ""])
+        rows.append([f"beam {figures['beam_size']}, sentences/s", count(figures["beam_sentences_per_second"]), ""])
+    return rows
+
+
+def _machine(figures: dict[str, Any]) -> str:
+    threads = f", {figures['threads']} threads" if figures["device"] == "cpu" else ""
+    decoded = f"; every decoded sentence {figures['decode_length']} tokens long" if "decode_length" in figures else ""
+    return f"device {figures['device']}{threads}, {figures['precision']}{decoded}"

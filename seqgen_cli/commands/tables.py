@@ -1,0 +1,31 @@
+"""Results as a table on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+_WIDTH = 160  # where stdout is a file: no line of ours is longer, so none is folded
+
+
+def show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> None:
+    """Print a table, first column left-aligned and the others right, and the notes under it, a line each."""
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=_WIDTH)
+    table = Table(title=title, title_justify="left", box=SIMPLE, title_style="bold")
+    for number, name in enumerate(header):
+        table.add_column(name, justify="right" if number else "left", no_wrap=not number)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    for note in notes:
+        console.print(note, soft_wrap=True)
+
+
+def count(number: float) -> str:
+    """A count with thousands separated: 25,428,800; small rates keep three digits: 4.27."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
