@@ -190,7 +190,8 @@ def prepared(
     report: Callable[[str], None] = lambda line: None,
 ) -> Prepared:
     """The config's data, cleaned, tokenised and stored; see `seqgen_cli.data.prepare.prepare`."""
-    corpus, tokenizer, cleaning = (make(config[group], group) for group in ("data", "tokenizer", "cleaning"))
+    corpus = make(config.data, "data", cache_folder=runtime.cache_folder)
+    tokenizer, cleaning = make(config.tokenizer, "tokenizer"), make(config.cleaning, "cleaning")
     return prepare(corpus, tokenizer, cleaning, runtime.cache_folder, tokenizers, config.get("seed", 1), report, only)
 
 

@@ -35,6 +35,7 @@ PROTOCOLS: dict[str, type] = {"model": Model, "output": OutputLayer, "objective"
 """What a choice of these groups must offer."""
 
 PASSED: dict[str, frozenset[str]] = {
+    "data": frozenset({"cache_folder"}),
     "model": frozenset({"source_vocab_size", "target_vocab_size", "num_classes"}),
     "output": frozenset({"hidden_size", "vocab_size", "counts_V", "embedding"}),
     "objective": frozenset({"model", "output", "target_tokenizer", "seed"}),

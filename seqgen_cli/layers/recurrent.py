@@ -119,9 +119,9 @@ class SteppedStack:
     def __init__(self, stack: RecurrentStack, known_BTI: Tensor) -> None:
         self.layers = [cast(RecurrentLayer, layer) for layer in stack.layers]
         size = known_BTI.shape[-1]
-        self.weights = [cell_weights(layer.cell, size) for layer in self.layers]
-        first = self.weights[0]
-        self.gates_TBG = linear(known_BTI, first.input_GI, first.input_bias_G).transpose(0, 1).unbind(0)
+        first, *above = (layer.cell for layer in self.layers)
+        self.weights = [cell_weights(first, size), *(cell_weights(cell, cell.input_size) for cell in above)]
+        self.gates_TBG = linear(known_BTI, self.weights[0].input_GI, self.weights[0].input_bias_G).transpose(0, 1).unbind(0)
         skip = self.layers[0].skip
         self.skip_TBD: tuple[Tensor, ...] | None = None
         if isinstance(skip, nn.Linear):

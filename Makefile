@@ -1,0 +1,40 @@
+# make demo: install, train on the built-in phrasebook, evaluate, translate. make test: everything that must hold.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUNS := runs/demo
+
+.PHONY: demo test lint install install-dev clean
+
+demo: install
+	$(BIN)/seqgen train experiment=demo runtime.runs_folder=$(RUNS)
+	@run=$$(ls -td $(RUNS)/*-*/ | head -n 1); run=$${run%/}; \
+	echo; $(BIN)/seqgen eval --ckpt "$$run" && \
+	echo && echo "Five sentences that it never saw:" && \
+	$(BIN)/seqgen translate --ckpt "$$run" --input recipes/demo/unseen.ja --output "$$run/unseen.en" && \
+	paste -d '\n' recipes/demo/unseen.ja "$$run/unseen.en" | sed '1~2s/^/  /; 2~2s/^/    -> /' && \
+	echo && echo "The run:      $$run" && echo "Its plots:    $$run/plots" && echo "Its samples:  $$run/samples"
+
+test: install-dev lint
+	$(BIN)/python -m pytest -n 2
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(VENV)/installed
+install-dev: $(VENV)/installed-dev
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -c constraints.txt -e .
+	touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

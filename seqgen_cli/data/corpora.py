@@ -1,0 +1,218 @@
+"""Where text comes from: the Corpus protocol, and parallel text files on disk."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import IO, Protocol, runtime_checkable
+
+from seqgen_cli.errors import RequestError
+
+Pair = tuple[str, str]
+"""One example: a source line and a target line, without line ends."""
+
+
+@runtime_checkable
+class Corpus(Protocol):
+    """Named splits of aligned lines, read as a stream: no corpus need fit in memory."""
+
+    source_language: str | None
+    target_language: str | None
+
+    def fingerprint(self) -> str:
+        """A hash of everything that decides which lines `splits` yields: the files' bytes and the settings."""
+        ...
+
+    def splits(self) -> Mapping[str, Iterable[Pair]]:
+        """The pairs of each split there is ("train", "valid", "test"); each may be iterated more than once."""
+        ...
+
+
+class Mixture:
+    """Several corpora read as one split, one after the other, each with the share of it that an epoch sees.
+
+    Args:
+        parts: the corpora, in order.
+        weights: passes over each corpus in an epoch: 2 = every pair twice; 0.5 = half of the pairs, and the other
+            half in the next epoch.
+    """
+
+    def __init__(self, parts: Sequence[Iterable[Pair]], weights: Sequence[float]) -> None:
+        self.parts = list(parts)
+        self.weights = [float(weight) for weight in weights]
+
+    def __iter__(self) -> Iterator[Pair]:
+        for part in self.parts:
+            yield from part
+
+
+@dataclass(frozen=True)
+class ParallelFiles:
+    """Two UTF-8 files aligned line by line (plain or .gz). Iterating yields pairs.
+
+    Raises (while iterating):
+        RequestError: a file is missing or not UTF-8, the line counts differ, or there is no line at all.
+    """
+
+    source: Path
+    target: Path
+
+    def __iter__(self) -> Iterator[Pair]:
+        return aligned(read_lines(self.source), read_lines(self.target), str(self.source), str(self.target))
+
+
+def aligned(sources: Iterable[str], targets: Iterable[str], source_name: str, target_name: str) -> Iterator[Pair]:
+    """Pair lines off; RequestError with both counts when one side ends first, or when both are empty."""
+    sources, targets = iter(sources), iter(targets)
+    count = 0
+    for source, target in zip_longest(sources, targets):
+        if source is None or target is None:
+            rest = 1 + sum(1 for _ in (targets if source is None else sources))
+            longer = count + rest
+            lines = (count, longer) if source is None else (longer, count)
+            raise RequestError(
+                f"{source_name} has {lines[0]:,} lines but {target_name} has {lines[1]:,}: "
+                "a parallel corpus needs one target line for each source line."
+            )
+        count += 1
+        yield source, target
+    if not count:
+        raise RequestError(f"{source_name} and {target_name} are empty: a corpus needs at least one pair of lines.")
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a UTF-8 file without their ends; \\r\\n and a byte order mark are accepted; only \\n ends a line."""
+    with open_text(path) as file:
+        yield from decoded(file, str(path))
+
+
+def decoded(file: Iterable[bytes], name: str) -> Iterator[str]:
+    """Decode lines of bytes; RequestError names the file and the line that is not UTF-8, or the file that is damaged."""
+    for number, line in enumerate(_undamaged(file, name), 1):
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RequestError(
+                f"{name}, line {number:,}: not valid UTF-8 (byte 0x{line[error.start]:02x} at position {error.start}). "
+                "Convert the file to UTF-8 first."
+            ) from None
+        yield text.removesuffix("\n").removesuffix("\r")
+
+
+def _undamaged(file: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """The same lines; what a damaged compressed file raises becomes a RequestError."""
+    try:
+        yield from file
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise RequestError(f"{name} is damaged or cut short ({error}): fetch it again.") from None
+
+
+def open_text(path: Path) -> IO[bytes]:
+    """Open a plain or gzipped file for reading bytes; RequestError when it cannot be."""
+    try:
+        return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    except FileNotFoundError:
+        raise RequestError(f"{path} does not exist (looked for it in {Path.cwd()}).") from None
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def content_hash(paths: Iterable[Path], settings: Mapping[str, object]) -> str:
+    """SHA-256 of settings and of the files' bytes, read in pieces; file names and places do not count."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except FileNotFoundError:
+            raise RequestError(f"{path} does not exist (looked for it in {Path.cwd()}).") from None
+        except OSError as error:
+            raise RequestError(f"{path} cannot be read: {error.strerror}.") from None
+    return digest.hexdigest()
+
+
+class TextCorpus:
+    """Any parallel text files; several corpora at once, each with its weight.
+
+    A corpus is named either by a prefix, `corpus/train` meaning corpus/train.ja and corpus/train.en (or the same
+    with .gz), or by its two files, `{source: a.txt, target: b.txt}`.
+
+    Args:
+        source_language, target_language: language codes ("ja", "en"): the files' endings, and what metrics go by.
+        train, valid, test: one corpus or a list of corpora, read one after the other; None = no such split.
+        weights: one number above 0 for each corpus of `train`: how many times an epoch passes over it. A fraction is
+            taken without repetition: 0.3 shows three tenths of the pairs, the next epoch the next three tenths.
+            None = 1 each.
+
+    Raises:
+        RequestError: a setting is missing or of another form, or a file does not exist.
+    """
+
+    def __init__(
+        self,
+        source_language: str | None = None,
+        target_language: str | None = None,
+        train: str | list[str | dict[str, str]] | dict[str, str] | None = None,
+        valid: str | list[str | dict[str, str]] | dict[str, str] | None = None,
+        test: str | list[str | dict[str, str]] | dict[str, str] | None = None,
+        weights: list[float] | None = None,
+    ) -> None:
+        if not source_language or not target_language:
+            raise RequestError("data=text needs data.source_language and data.target_language, for example ja and en.")
+        self.source_language: str | None = source_language
+        self.target_language: str | None = target_language
+        named = {"train": train, "valid": valid, "test": test}
+        self._files = {name: self._locate(name, value) for name, value in named.items() if value}
+        if not self._files:
+            raise RequestError(
+                "data=text has no files: set data.train, data.valid and data.test, "
+                f"for example data.train=corpus/train for corpus/train.{source_language} and corpus/train.{target_language}."
+            )
+        parts = len(self._files.get("train", ()))
+        self._weights = [1.0] * parts if weights is None else list(weights)
+        if len(self._weights) != parts:
+            raise RequestError(f"data.weights has {len(self._weights)} numbers for {parts} corpora in data.train: give one each.")
+        if any(not 0 < weight < float("inf") for weight in self._weights):
+            raise RequestError(f"data.weights={self._weights}: every weight must be above 0; leave a corpus out to ignore it.")
+
+    def fingerprint(self) -> str:
+        """Hash of the files' bytes. Weights do not count: they change how often lines are seen, not the lines."""
+        parts = {name: len(files) for name, files in self._files.items()}
+        paths = [path for files in self._files.values() for pair in files for path in (pair.source, pair.target)]
+        return content_hash(paths, {"corpus": "text", "parts": parts})
+
+    def splits(self) -> Mapping[str, Iterable[Pair]]:
+        return {
+            name: Mixture(files, self._weights if name == "train" else [1.0] * len(files)) for name, files in self._files.items()
+        }
+
+    def _locate(self, split: str, value: str | dict[str, str] | list[str | dict[str, str]]) -> list[ParallelFiles]:
+        entries = [value] if isinstance(value, str | Mapping) else value
+        return [self._pair(split, entry) for entry in entries]
+
+    def _pair(self, split: str, entry: str | Mapping[str, str]) -> ParallelFiles:
+        if isinstance(entry, str):
+            source, target = (self._with_ending(entry, language) for language in (self.source_language, self.target_language))
+        elif isinstance(entry, Mapping) and set(entry) == {"source", "target"}:
+            source, target = Path(entry["source"]), Path(entry["target"])
+        else:
+            raise RequestError(f"data.{split}: {entry!r} is neither a prefix (corpus/train) nor {{source: FILE, target: FILE}}.")
+        for path in (source, target):
+            if not path.is_file():
+                raise RequestError(f"data.{split}: {path} does not exist (looked for it in {Path.cwd()}).")
+        return ParallelFiles(source, target)
+
+    @staticmethod
+    def _with_ending(prefix: str, language: str | None) -> Path:
+        plain, packed = Path(f"{prefix}.{language}"), Path(f"{prefix}.{language}.gz")
+        return packed if packed.is_file() and not plain.is_file() else plain

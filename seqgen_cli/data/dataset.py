@@ -1,0 +1,172 @@
+"""One split as a model reads it: token ids from memory-mapped files, raw lines for references.
+
+Shapes: n examples, k sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from seqgen_cli.data.batch import Batch, make_batch
+from seqgen_cli.data.store import Ragged, Text
+from seqgen_cli.data.tokenizers import Tokenizer
+
+
+@dataclass(frozen=True)
+class Side:
+    """The source or the target of a split.
+
+    Args:
+        tokens: ids of each example, without `<s>` and `</s>`.
+        text: lines as stored; several examples or none may come from one.
+        rows: (n,) the line of `text` behind each example.
+        tokenizer: made `tokens` of `text`.
+    """
+
+    tokens: Ragged
+    text: Text
+    rows: np.ndarray
+    tokenizer: Tokenizer
+
+    def lines(self, indices: Sequence[int] | np.ndarray | None = None) -> list[str]:
+        """The text of some examples, or of all."""
+        return [self.text[row] for row in (self.rows if indices is None else self.rows[indices])]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Subword sampling: see Tokenizer.encode_sampled. Each line's draw depends on (seed, epoch, side, example) alone."""
+
+    alpha: float
+    nbest: int
+    seed: int
+
+
+class Dataset:
+    """A split, read from the token store. Pickles without its contents; workers open the files anew.
+
+    Args:
+        name: "train", "valid" or "test".
+        source, target: the sides; None where there is none (a language model has no source).
+        parts: number of examples of each corpus the split is made of; weights: passes over each in an epoch.
+        sampling: subword sampling in batches read for an epoch; None = the stored segmentation.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Side | None,
+        target: Side | None,
+        parts: Sequence[int],
+        weights: Sequence[float],
+        sampling: Sampling | None = None,
+    ) -> None:
+        self.name = name
+        self._source, self._target = source, target
+        self._parts, self._weights = list(parts), list(weights)
+        self._sampling = sampling
+
+    def __len__(self) -> int:
+        return sum(self._parts)
+
+    @cached_property
+    def source_lengths_n(self) -> np.ndarray | None:
+        """(n,) int32: source tokens, `</s>` included."""
+        return _lengths(self._source)
+
+    @cached_property
+    def target_lengths_n(self) -> np.ndarray | None:
+        """(n,) int32: target tokens, `</s>` included."""
+        return _lengths(self._target)
+
+    @cached_property
+    def lengths_nk(self) -> np.ndarray:
+        """(n, k) int32: a column for each side there is, the target last; what batching goes by."""
+        sides = [lengths for lengths in (self.source_lengths_n, self.target_lengths_n) if lengths is not None]
+        return np.stack(sides, axis=1)
+
+    @property
+    def epochs_alike(self) -> bool:
+        """Whether every epoch sees the same examples (all weights are whole numbers)."""
+        return all(weight == int(weight) for weight in self._weights)
+
+    def examples_of_epoch(self, epoch: int, seed: int) -> np.ndarray:
+        """The examples that an epoch sees, int64: weight w of a corpus of m pairs gives floor(w) times all of them, and
+        round((w - floor(w)) m) more: the next ones, epoch by epoch, in a random order fixed by the seed."""
+        chosen, start = [], 0
+        for part, (count, weight) in enumerate(zip(self._parts, self._weights, strict=True)):
+            chosen.append(np.tile(np.arange(start, start + count), int(weight)))
+            if share := round((weight - int(weight)) * count):
+                order = np.random.default_rng([seed, part]).permutation(count)
+                chosen.append(start + order[np.arange(epoch * share, (epoch + 1) * share) % count])
+            start += count
+        return np.concatenate(chosen)
+
+    def batch(self, indices: Sequence[int] | np.ndarray, epoch: int | None = None) -> Batch:
+        """Collate examples; given an epoch, subwords are sampled anew for it if the data set samples.
+
+        Sampled segmentations are longer than the stored ones that batching goes by: a batch may hold more tokens than
+        its bound.
+        """
+        sides = ("source", self._source), ("target", self._target)
+        sources, targets = (None if side is None else self._tokens(name, side, indices, epoch) for name, side in sides)
+        source = self._source.tokenizer if self._source else None
+        target = self._target.tokenizer if self._target else None
+        anyone = target or source
+        assert anyone is not None
+        return make_batch(
+            indices,
+            sources,
+            targets,
+            source_pad=(source or anyone).pad,
+            target_pad=anyone.pad,
+            bos=anyone.bos,
+            eos=anyone.eos,
+            source_eos=(source or anyone).eos,
+        )
+
+    def source_lines(self, indices: Sequence[int] | np.ndarray | None = None) -> list[str]:
+        """Source text of some examples, or of all, in order."""
+        assert self._source is not None
+        return self._source.lines(indices)
+
+    def target_lines(self, indices: Sequence[int] | np.ndarray | None = None) -> list[str]:
+        """Target text (the references) of some examples, or of all, in order."""
+        assert self._target is not None
+        return self._target.lines(indices)
+
+    def _tokens(self, name: str, side: Side, indices: Sequence[int] | np.ndarray, epoch: int | None) -> list[np.ndarray]:
+        if epoch is None or self._sampling is None:
+            return [side.tokens[index] for index in indices]
+        seeds = [_seed(self._sampling.seed, epoch, name, int(index)) for index in indices]
+        return side.tokenizer.encode_sampled(side.lines(indices), seeds, self._sampling.alpha, self._sampling.nbest)
+
+
+def open_side(text: Path, tokens: Path, split: str, side: str, tokenizer: Tokenizer) -> Side:
+    """A side of a split in the folders that prepare() filled."""
+    return Side(
+        tokens=Ragged(tokens, f"{split}.{side}", token_dtype(tokenizer)),
+        text=Text(text, f"{split}.{side}"),
+        rows=np.fromfile(tokens / f"{split}.rows", np.int64),
+        tokenizer=tokenizer,
+    )
+
+
+def token_dtype(tokenizer: Tokenizer) -> str:
+    """The smallest type that the store keeps ids in."""
+    return "uint16" if tokenizer.vocab_size <= 1 << 16 else "int32"
+
+
+def _lengths(side: Side | None) -> np.ndarray | None:
+    return None if side is None else (side.tokens.lengths() + 1).astype(np.int32)
+
+
+def _seed(*parts: int | str) -> int:
+    """31 random bits that depend on the parts alone."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=4).digest(), "little") >> 1

@@ -1,0 +1,1 @@
+"""A built-in Japanese-English corpus, made by a grammar: `data=phrasebook`."""

@@ -1,0 +1,133 @@
+"""Comparing things, people and places, and saying what they are like."""
+
+from __future__ import annotations
+
+from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
+from seqgen_cli.data.phrasebook.constructions.negation import DESCRIBED, DESCRIBING
+from seqgen_cli.data.phrasebook.english import capital
+from seqgen_cli.data.phrasebook.lexicon import adjectives, nouns, people, places
+from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
+from seqgen_cli.data.phrasebook.lexicon.times import read
+from seqgen_cli.data.phrasebook.lexicon.verbs import verb
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Verb, Word
+
+_GROUPS = read("クラス class, チーム team, 会社 company, 家族 family, 村 village")
+_CITY_ADJECTIVES = tuple(
+    a for a in (*adjectives.AREAS, *adjectives.QUALITIES[-4:]) if a.en in ("noisy", "quiet", "lively", "clean", "convenient")
+)
+_CITY_ADJECTIVES = (
+    *_CITY_ADJECTIVES,
+    *adjectives.read("i", "area", "美しい beautiful, 大きい big, 小さい small, 古い old, 新しい new"),
+)
+_CITIES = (*places.CITIES, *places.ABROAD)
+_SHOPS = (
+    *places.read("", "in", "店 store, デパート department_store, 町 town", "this "),
+    *places.read("", "at", "市場 market", "this "),
+)
+_LIKE = Verb("好く", "like", "5")
+_GROUPS_OF_TASTE = (
+    *nouns.FRUIT,
+    *nouns.DISHES,
+    *nouns.DRINKS,
+    *nouns.SPORTS,
+    *nouns.SUBJECTS,
+    *nouns.ANIMALS,
+    *nouns.SEASONS,
+    *nouns.MUSIC,
+)
+_SEEMS = verb("見る", "watch")
+_CONTRAST = {
+    "positive": ("安い", "軽い", "丈夫", "便利", "かわいい", "美しい", "新しい", "面白い", "すてき", "おいしい", "有名"),
+    "negative": ("高い", "重い", "地味", "派手", "汚い", "古い", "長い", "つまらない", "難しい", "硬い", "悲しい"),
+}
+
+
+@construction(this=THIS, thing=DESCRIBED, other=THIS, how=DESCRIBING)
+def this_more_than(this: Demonstrative, thing: Noun, other: Demonstrative, how: Adjective) -> Pair:
+    if this is other or not how.fits(thing):
+        return None
+    that = {"この": "this one", "その": "that one", "あの": "that one over there"}[other.ja]
+    if thing.number == "plural":
+        that = {"この": "these", "その": "those", "あの": "those over there"}[other.ja]
+    return (
+        f"{this.ja}{thing.ja}は{other.ja}{thing.ja}より{how.ja}です。",
+        capital(f"{this.with_noun(thing)} {thing.be} {how.comparative} than {that}."),
+    )
+
+
+@construction(who=people.THIRD, group=_GROUPS, how=adjectives.CHARACTERS)
+def most_of_group(who: Person, group: Word, how: Adjective) -> Pair:
+    return (
+        f"{who.ja}はこの{group.ja}で一番{how.ja}です。",
+        capital(f"{who.en} is the {how.superlative} in this {group.en}."),
+    )
+
+
+@construction(this=THIS, shop=_SHOPS, how=DESCRIBING, thing=DESCRIBED)
+def most_in_shop(this: Demonstrative, shop: Place, how: Adjective, thing: Noun) -> Pair:
+    if not how.fits(thing) or thing.topic in ("show", "building") != (shop.ja == "町"):
+        return None
+    return (
+        f"{this.pronoun}はこの{shop.ja}で一番{how.before_noun}{thing.ja}です。",
+        capital(f"{this.alone(thing)} {thing.be} the {how.superlative} {thing.en} {shop.there}."),
+    )
+
+
+@construction(first=_CITIES, second=_CITIES, how=_CITY_ADJECTIVES)
+def not_as_as(first: Place, second: Place, how: Adjective) -> Pair:
+    if first is second:
+        return None
+    return f"{first.ja}は{second.ja}ほど{how.negative}。", f"{first.en} is not as {how.en} as {second.en}."
+
+
+@construction(who=people.PEOPLE, less=_GROUPS_OF_TASTE, more=_GROUPS_OF_TASTE)
+def likes_better(who: Person, less: Noun, more: Noun) -> Pair:
+    if less is more or less.topic != more.topic:
+        return None
+    return (
+        f"{who.ja}は{less.ja}より{more.ja}のほうが好きです。",
+        capital(f"{who.en} {who.present(_LIKE)} {more.many} better than {less.many}."),
+    )
+
+
+@construction(first=people.THIRD, second=people.THIRD, how=adjectives.CHARACTERS)
+def person_more_than(first: Person, second: Person, how: Adjective) -> Pair:
+    if first is second:
+        return None
+    return f"{first.ja}は{second.ja}より{how.ja}です。", capital(f"{first.en} is {how.comparative} than {second.object}.")
+
+
+@construction(this=THIS, thing=DESCRIBED, good=DESCRIBING, bad=DESCRIBING)
+def but_is(this: Demonstrative, thing: Noun, good: Adjective, bad: Adjective) -> Pair:
+    if not (good.fits(thing) and bad.fits(thing)) or good.ja not in _CONTRAST["positive"] or bad.ja not in _CONTRAST["negative"]:
+        return None
+    if {good.ja, bad.ja} in ({"安い", "高い"}, {"軽い", "重い"}, {"新しい", "古い"}, {"面白い", "つまらない"}):
+        return None
+    return (
+        f"{this.ja}{thing.ja}は{good.ja}ですが、少し{bad.ja}です。",
+        capital(f"{this.with_noun(thing)} {thing.be} {good.en}, but a little {bad.en}."),
+    )
+
+
+@construction(who=people.PEOPLE, this=THIS, thing=DESCRIBED, how=DESCRIBING)
+def thinks(who: Person, this: Demonstrative, thing: Noun, how: Adjective) -> Pair:
+    if not how.fits(thing):
+        return None
+    verb_ = "thinks" if who.third else "think"
+    return (
+        f"{who.ja}は{this.ja}{thing.ja}は{how.plain}と思っています。",
+        capital(f"{who.en} {verb_} that {this.with_noun(thing)} {thing.be} {how.en}."),
+    )
+
+
+@construction(degree=read("とても very, 本当に really, 少し a_little"), how=DESCRIBING, thing=DESCRIBED, who=people.OWNERS)
+def belongs(degree: Word, how: Adjective, thing: Noun, who: Person) -> Pair:
+    if not how.fits(thing) or thing.topic in ("building", "show", "food"):
+        return None
+    return (
+        f"{who.ja}の{thing.ja}は{degree.ja}{how.ja}です。",
+        capital(f"{who.whose} {thing.en} {thing.be} {degree.en} {how.en}."),
+    )
+
+
+CONSTRUCTIONS = collect(list(globals().values()))

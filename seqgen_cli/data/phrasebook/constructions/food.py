@@ -1,0 +1,112 @@
+"""Eating, and ordering food."""
+
+from __future__ import annotations
+
+from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
+from seqgen_cli.data.phrasebook.english import capital
+from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, nouns, people, times
+from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
+from seqgen_cli.data.phrasebook.lexicon.times import Number, read
+from seqgen_cli.data.phrasebook.lexicon.verbs import verb
+from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Word
+
+_EATERIES = read("店 restaurant, 喫茶店 coffee_shop, ホテル hotel, 食堂 cafeteria, 市場 market")
+_MEALS = read("朝ご飯 breakfast, 昼ご飯 lunch, 晩ご飯 dinner")
+_LEFT_OUT = tuple(noun for noun in (*nouns.VEGETABLES, *nouns.GROCERIES[6:9]) if noun.ja not in ("かぼちゃ", "パン"))
+_MEAL_TIMES = (*times.RECENTLY[:2], *times.RECENTLY[3:])
+_GOOD = tuple(taste for taste in (*adjectives.TASTES, *adjectives.PRICES) if "dish" in taste.topics)
+_PLEASANT = ("おいしい", "安い", "甘い", "辛い")
+_INGREDIENTS = (*nouns.FRUIT, *nouns.VEGETABLES, *nouns.GROCERIES)
+_DRINK = verb("飲む", "drink")
+
+
+@construction(who=people.PEOPLE, dish=nouns.DISHES, friend=people.THIRD, drink=(*nouns.DISHES, *nouns.DRINKS))
+def will_have(who: Person, dish: Noun, friend: Person, drink: Noun) -> Pair:
+    if who is friend or dish is drink or who.pronoun == "they" or (who in people.PRONOUNS[2:] and friend in people.FAMILY):
+        return None
+    return (
+        f"{who.ja}は{dish.ja}、{friend.ja}は{drink.ja}にします。",
+        capital(f"{who.en} will have {dish.a}, and {friend.en} will have {drink.a}."),
+    )
+
+
+@construction(place=_EATERIES, dish=(*nouns.DISHES, *nouns.DRINKS), first=_GOOD, second=_GOOD)
+def tastes(place: Word, dish: Noun, first: Adjective, second: Adjective) -> Pair:
+    if first is second or not (first.fits(dish) and second.fits(dish)) or {first.ja, second.ja} >= {"安い", "高い"}:
+        return None
+    if (first.ja in _PLEASANT) != (second.ja in _PLEASANT) or {first.ja, second.ja} >= {"おいしい", "まずい"}:
+        return None
+    here = "この" if place.ja in ("店", "喫茶店", "ホテル", "食堂") else "あの"
+    this = "this" if here == "この" else "that"
+    many = dish.many if dish.number == "count" else dish.en
+    be = "are" if dish.number == "count" else "is"
+    return (
+        f"{here}{place.ja}の{dish.ja}は{first.te}{second.ja}です。",
+        capital(f"the {many} at {this} {place.en} {be} {first.en} and {second.en}."),
+    )
+
+
+@construction(missing=_LEFT_OUT, dish=nouns.DISHES, count=times.COUNTS[:6])
+def without(missing: Noun, dish: Noun, count: Number) -> Pair:
+    if dish.ja in ("ケーキ", "アップルパイ", "アイスクリーム", "オムレツ"):
+        return None
+    return (
+        f"{missing.ja}抜きの{dish.ja}を{count.ja}つください。",
+        f"I would like {dish.counted(count.value)} without {missing.many}.",
+    )
+
+
+@construction(action=actions.MEALS, count=times.MANY)
+def ever_eaten(action: Action, count: Number) -> Pair:
+    often = "twice" if count.value == 2 else f"{count.en} times"
+    return (
+        f"{action.ta}ことがありますか。はい、{count.ja}回あります。",
+        f"Have you ever {action.verb.participle}{action.many}? Yes, {often}.",
+    )
+
+
+@construction(when=_MEAL_TIMES, who=people.PEOPLE, meal=_MEALS, first=_INGREDIENTS, second=(*nouns.DISHES, *nouns.GROCERIES))
+def ate_for_meal(when: Word, who: Person, meal: Word, first: Noun, second: Noun) -> Pair:
+    if first is second:
+        return None
+    return (
+        f"{when.ja}、{who.ja}は{meal.ja}に{first.ja}と{second.ja}を食べました。",
+        capital(f"{who.en} had {first.a} and {second.a} for {meal.en} {when.en}."),
+    )
+
+
+@construction(who=people.PEOPLE, first=(*_INGREDIENTS, *nouns.DISHES), second=(*_INGREDIENTS, *nouns.DISHES))
+def cannot_eat(who: Person, first: Noun, second: Noun) -> Pair:
+    if first is second:
+        return None
+    return f"{who.ja}は{first.ja}も{second.ja}も食べられません。", capital(
+        f"{who.en} can eat neither {first.many} nor {second.many}."
+    )
+
+
+@construction(first=_INGREDIENTS, second=_INGREDIENTS, dish=nouns.DISHES)
+def made_with(first: Noun, second: Noun, dish: Noun) -> Pair:
+    if first is second or dish.ja in ("おにぎり", "アイスクリーム"):
+        return None
+    return (
+        f"{first.ja}と{second.ja}で{dish.ja}を作りましょう。",
+        f"Let's make {dish.a} with {first.many} and {second.many}.",
+    )
+
+
+@construction(this=THIS, dish=nouns.DISHES, taste=adjectives.TASTES, degree=read("少し a_little, とても very"))
+def dish_was(this: Demonstrative, dish: Noun, taste: Adjective, degree: Word) -> Pair:
+    if not taste.fits(dish) or (degree.en == "a little" and taste.ja in ("おいしい", "まずい")):
+        return None
+    return f"{this.ja}{dish.ja}は{degree.ja}{taste.past}。", capital(f"{this.with_noun(dish)} was {degree.en} {taste.en}.")
+
+
+@construction(who=people.PEOPLE, drink=nouns.DRINKS, count=times.MANY)
+def drinks_a_day(who: Person, drink: Noun, count: Number) -> Pair:
+    return (
+        f"{who.ja}は1日に{drink.ja}を{count.ja}杯飲みます。",
+        capital(f"{who.en} {who.present(_DRINK)} {drink.counted(count.value)} a day."),
+    )
+
+
+CONSTRUCTIONS = collect(list(globals().values()))

@@ -1,0 +1,80 @@
+"""What things cost."""
+
+from __future__ import annotations
+
+from seqgen_cli.data.phrasebook import english
+from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
+from seqgen_cli.data.phrasebook.english import capital
+from seqgen_cli.data.phrasebook.lexicon import adjectives, nouns, people, places, times
+from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
+from seqgen_cli.data.phrasebook.lexicon.times import Number
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word
+
+_WARES = (*nouns.CLOTHES, *nouns.GOODS, *nouns.STATIONERY, *nouns.READINGS[:6], *nouns.INSTRUMENTS, *nouns.MACHINES)
+_CHEAP = tuple(price for price in times.PRICES if price.value <= 1_000)
+_DEAR = tuple(price for price in times.PRICES if price.value >= 500)
+_STAMPS = tuple(noun for noun in (*nouns.STATIONERY, *nouns.FRUIT, *nouns.VEGETABLES) if noun.counter)
+_OPPOSITES = {"大きい": "小さい", "高い": "安い", "重い": "軽い", "長い": "短い", "派手": "地味", "厚い": "薄い"}
+_OPPOSITES |= {right: left for left, right in _OPPOSITES.items()}
+_BY_JA = {
+    adjective.ja: adjective
+    for adjective in (*adjectives.SIZES, *adjectives.PRICES, *adjectives.WEIGHTS, *adjectives.LENGTHS, *adjectives.QUALITIES)
+}
+_GRADED = tuple(_BY_JA[ja] for ja in _OPPOSITES)
+
+
+@construction(this=THIS, thing=_WARES, price=_DEAR)
+def costs(this: Demonstrative, thing: Noun, price: Number) -> Pair:
+    verb = "cost" if thing.number == "plural" else "costs"
+    return f"{this.ja}{thing.ja}は{price.ja}です。", capital(f"{this.with_noun(thing)} {verb} {price.en}.")
+
+
+@construction(this=THIS, thing=_WARES, price=_DEAR)
+def how_much(this: Demonstrative, thing: Noun, price: Number) -> Pair:
+    return (
+        f"{this.ja}{thing.ja}はいくらですか。{price.ja}です。",
+        f"How much {thing.be} {this.with_noun(thing)}? {capital(thing.it)} {thing.be} {price.en}.",
+    )
+
+
+@construction(thing=_STAMPS, count=times.MANY, price=_CHEAP)
+def price_together(thing: Noun, count: Number, price: Number) -> Pair:
+    if thing.counter == "つ":
+        return None
+    return (
+        f"{thing.ja}を{count.ja}{thing.counter}ください。全部で{price.ja}ですね。",
+        capital(f"{thing.counted(count.value)}, please. That is {price.en} in total, right?"),
+    )
+
+
+@construction(this=THIS, thing=_WARES, quality=_GRADED)
+def too_much(this: Demonstrative, thing: Noun, quality: Adjective) -> Pair:
+    if not quality.fits(thing):
+        return None
+    other = _BY_JA[_OPPOSITES[quality.ja]]
+    wish = english.with_article(other.comparative) if thing.number == "count" else other.comparative
+    return (
+        f"{this.ja}{thing.ja}は{quality.stem}すぎます。もっと{other.before_noun}のはありますか。",
+        capital(f"{this.with_noun(thing)} {thing.be} too {quality.en}. Do you have {wish} {thing.one}?"),
+    )
+
+
+@construction(who=people.PEOPLE, this=THIS, thing=_WARES, price=_DEAR)
+def paid(who: Person, this: Demonstrative, thing: Noun, price: Number) -> Pair:
+    return (
+        f"{who.ja}は{this.ja}{thing.ja}を{price.ja}で買いました。",
+        capital(f"{who.en} bought {this.with_noun(thing)} for {price.en}."),
+    )
+
+
+@construction(city=places.CITIES, arrival=places.CITIES, vehicle=places.VEHICLES[:3], price=_DEAR)
+def fare(city: Place, arrival: Place, vehicle: Word, price: Number) -> Pair:
+    if city is arrival or vehicle.ja == "車":
+        return None
+    return (
+        f"{city.ja}から{arrival.ja}までの{vehicle.ja}の料金は{price.ja}です。",
+        f"The {vehicle.en} fare from {city.en} to {arrival.en} is {price.en}.",
+    )
+
+
+CONSTRUCTIONS = collect(list(globals().values()))

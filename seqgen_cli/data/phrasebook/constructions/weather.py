@@ -1,0 +1,96 @@
+"""Weather, and what one does because of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
+from seqgen_cli.data.phrasebook.english import capital
+from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, people, places, times
+from seqgen_cli.data.phrasebook.lexicon.times import Number
+from seqgen_cli.data.phrasebook.words import Action, Adjective, Person, Place, Word
+
+
+@dataclass(frozen=True)
+class Weather(Word):
+    """What the sky does: dictionary form and infinitive, and the forms other clauses need."""
+
+    ta: str
+    teiru: str
+    third: str
+    being: str
+
+
+_EVENTS = (
+    Weather("雨が降る", "rain", "雨が降った", "雨が降っている", "rains", "raining"),
+    Weather("雪が降る", "snow", "雪が降った", "雪が降っている", "snows", "snowing"),
+    Weather("風が吹く", "be windy", "風が吹いた", "風が吹いている", "is windy", "windy"),
+    Weather("晴れる", "be sunny", "晴れた", "晴れている", "is sunny", "sunny"),
+    Weather("曇る", "be cloudy", "曇った", "曇っている", "is cloudy", "cloudy"),
+    Weather("暑くなる", "get hot", "暑くなった", "暑くなっている", "gets hot", "getting hot"),
+    Weather("寒くなる", "get cold", "寒くなった", "寒くなっている", "gets cold", "getting cold"),
+)
+_CITIES = (*places.CITIES, *places.ABROAD)
+_DEGREE = times.read("とても very, 少し a_little, かなり quite")
+_WET, _FINE = ("rain", "snow", "be windy", "get cold", "be cloudy"), ("be sunny", "get hot")
+_OUTDOORS = (*actions.OUTINGS, *actions.PLAYING_SPORTS[:4], *actions.PICTURES, *actions.WASHING[:1])
+_SEASON_SCENES = times.read("春 spring, 夏 summer, 秋 fall, 冬 winter")
+
+
+def _suits(weather: Weather, action: Action) -> bool:
+    """Outings want fine weather, the rest is done at home when it is not."""
+    return weather.en in (_FINE if action in _OUTDOORS else _WET)
+
+
+@construction(when=times.SOON, city=_CITIES, weather=_EVENTS)
+def forecast(when: Word, city: Place, weather: Weather) -> Pair:
+    return f"{when.ja}、{city.ja}では{weather.ja}でしょう。", f"It will probably {weather.en} in {city.en} {when.en}."
+
+
+@construction(when=(*times.RECENTLY, *times.LONG_AGO[:2]), city=_CITIES, degree=_DEGREE, how=adjectives.TEMPERATURES)
+def weather_was(when: Word, city: Place, degree: Word, how: Adjective) -> Pair:
+    return f"{when.ja}、{city.ja}は{degree.ja}{how.past}。", f"It was {degree.en} {how.en} in {city.en} {when.en}."
+
+
+@construction(weather=_EVENTS[:5], action=(*_OUTDOORS, *actions.AT_HOME))
+def weather_so_let_us(weather: Weather, action: Action) -> Pair:
+    if not _suits(weather, action):
+        return None
+    home = "" if action in _OUTDOORS else "家で"
+    tail = "" if action in _OUTDOORS else " at home"
+    return (
+        f"{weather.teiru}から、{home}{action.stem}ましょう。",
+        f"It is {weather.being}, so let's {action.base}{tail}.",
+    )
+
+
+@construction(weather=_EVENTS, when=times.SOON[:2] + times.SOON[4:11], who=people.PEOPLE, action=(*_OUTDOORS, *actions.AT_HOME))
+def if_weather(weather: Weather, when: Word, who: Person, action: Action) -> Pair:
+    if not _suits(weather, action):
+        return None
+    home = "" if action in _OUTDOORS else "家で"
+    tail = "" if action in _OUTDOORS else " at home"
+    return (
+        f"{when.ja}{weather.ta}ら、{who.ja}は{home}{action.stem}ます。",
+        capital(f"if it {weather.third} {when.en}, {who.en} will {action.base}{tail}."),
+    )
+
+
+@construction(city=_CITIES, now=times.read("今日 today, 今 now, 今朝 this_morning"), degrees=times.DEGREES)
+def temperature(city: Place, now: Word, degrees: Number) -> Pair:
+    verb, past = ("was", "でした") if now.ja == "今朝" else ("is", "です")
+    plural = "degree" if degrees.value == 1 else "degrees"
+    return (
+        f"{now.ja}の{city.ja}の気温は{degrees.ja}度{past}。",
+        f"The temperature in {city.en} {verb} {degrees.en} {plural} {now.en}.",
+    )
+
+
+@construction(city=_CITIES, season=_SEASON_SCENES, degree=_DEGREE, how=adjectives.TEMPERATURES)
+def season_is(city: Place, season: Word, degree: Word, how: Adjective) -> Pair:
+    if how.en not in {"summer": ("hot", "cool", "humid"), "winter": ("cold", "warm")}.get(season.en, ("warm", "cool")):
+        return None
+    return f"{city.ja}の{season.ja}は{degree.ja}{how.ja}です。", f"{capital(season.en)} in {city.en} is {degree.en} {how.en}."
+
+
+CONSTRUCTIONS = collect(list(globals().values()))

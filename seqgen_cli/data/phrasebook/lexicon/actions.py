@@ -1,0 +1,117 @@
+"""What people do: verbs with the objects that make sense for them, and verbs that need none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from seqgen_cli.data.phrasebook.lexicon import nouns
+from seqgen_cli.data.phrasebook.lexicon.verbs import verb
+from seqgen_cli.data.phrasebook.words import Action, Noun
+
+
+def _with(
+    ja: str, en: str, objects: Sequence[Noun], kind: str, particle: str = "を", definite: bool = False
+) -> tuple[Action, ...]:
+    """The verb with each of the objects."""
+    used = verb(ja, en)
+    return tuple(
+        Action(f"{noun.ja}{particle}{ja}", f"{en} {noun.en}", used, noun, noun.ja + particle, kind, definite) for noun in objects
+    )
+
+
+def _alone(kind: str, table: str) -> tuple[Action, ...]:
+    """Verbs without an object: `Japanese English` entries."""
+    entries = (entry.split(" ") for entry in table.split(", "))
+    return tuple(Action(ja, en.replace("_", " "), verb(ja, en.replace("_", " ")), None, "", kind) for ja, en in entries)
+
+
+_BAKED = nouns.read("dish", "つ", "ケーキ cake, クッキー cookie, アップルパイ apple_pie, ピザ pizza")
+_HOUSEHOLD = nouns.read("area", "", "部屋 room, 台所 kitchen, 風呂場 bathroom, 庭 garden, 廊下 hallway, 車庫 garage")
+
+EATING = _with("食べる", "eat", (*nouns.FRUIT, *nouns.DISHES, *nouns.GROCERIES[:7]), "eat")
+DRINKING = _with("飲む", "drink", nouns.DRINKS, "drink")
+READING = _with("読む", "read", nouns.READINGS, "read")
+WRITING = _with("書く", "write", tuple(noun for noun in nouns.READINGS if noun.ja in ("手紙", "小説", "報告書", "本")), "study")
+BUYING_FOOD = _with("買う", "buy", (*nouns.FRUIT, *nouns.VEGETABLES, *nouns.GROCERIES), "food")
+BUYING_GOODS = _with("買う", "buy", (*nouns.CLOTHES, *nouns.GOODS, *nouns.MACHINES, *nouns.FURNITURE, *nouns.STATIONERY), "buy")
+MAKING = _with("作る", "make", (*nouns.DISHES[:3], *nouns.DISHES[7:]), "make")
+MAKING = tuple(action for action in MAKING if action.noun not in _BAKED)
+BAKING = _with("焼く", "bake", _BAKED, "make")
+CLEANING = _with("掃除する", "clean", _HOUSEHOLD, "", definite=True)
+WASHING = _with("洗う", "wash", nouns.read("machine", "台", "車 car"), "", definite=True)
+WASHING = (*WASHING, *_with("洗う", "wash", nouns.read("goods", "枚", "皿 dishes, 窓 windows", "plural"), "", definite=True))
+REPAIRING = _with("直す", "repair", nouns.MACHINES, "", definite=True)
+PAINTING = _with("塗る", "paint", nouns.PARTS_OF_HOUSE, "", definite=True)
+BORROWING = _with("借りる", "borrow", nouns.READINGS[:6], "borrow")
+WATCHING = _with("見る", "watch", nouns.SHOWS, "show")
+LISTENING = _with("聞く", "listen to", nouns.MUSIC, "rest")
+PLAYING_SPORTS = _with("する", "play", nouns.SPORTS[:8], "play")
+PLAYING_MUSIC = (
+    *_with(
+        "弾く",
+        "play",
+        [noun for noun in nouns.INSTRUMENTS if noun.ja not in ("フルート", "トランペット")],
+        "music",
+        definite=True,
+    ),
+    *_with(
+        "吹く", "play", [noun for noun in nouns.INSTRUMENTS if noun.ja in ("フルート", "トランペット")], "music", definite=True
+    ),
+)
+STUDYING = _with("勉強する", "study", (*nouns.LANGUAGES, *nouns.SUBJECTS), "study")
+SPEAKING = _with("話す", "speak", nouns.LANGUAGES, "talk")
+TEACHING = _with("教える", "teach", (*nouns.LANGUAGES, *nouns.SUBJECTS), "teach")
+PICTURES = (
+    *_with("撮る", "take", nouns.read("goods", "枚", "写真 picture"), "photo"),
+    *_with("描く", "draw", nouns.read("goods", "枚", "似顔絵 portrait, 地図 map"), "photo"),
+)
+DRIVING = _with("運転する", "drive", nouns.read("machine", "台", "車 car, トラック truck, バス bus"), "")
+RIDING = _with("乗る", "ride", nouns.read("machine", "台", "自転車 bicycle, 馬 horse, バイク motorcycle"), "", "に")
+LOSING = _with("なくす", "lose", nouns.GOODS, "")
+SEEKING = _with("探す", "look for", (*nouns.GOODS, *nouns.STATIONERY), "buy")
+CARRYING = _with("運ぶ", "carry", (*nouns.FURNITURE, *nouns.MACHINES[8:]), "", definite=True)
+SELLING = _with("売る", "sell", (*nouns.MACHINES, *nouns.FURNITURE), "")
+OUTINGS = (
+    *_alone("walk", "散歩する take_a_walk"),
+    *_alone("swim", "泳ぐ swim"),
+    *_alone("walk", "走る run"),
+    *_alone("buy", "買い物する go_shopping"),
+    *_alone("fish", "釣りをする go_fishing"),
+)
+EXERCISE = _alone("exercise", "運動する exercise")
+HOUSEWORK = _alone(
+    "home", "料理する cook, 洗濯する do_the_laundry, 宿題をする do_homework, 昼寝する take_a_nap, シャワーを浴びる take_a_shower"
+)
+MUSIC_MAKING = _alone("music", "踊る dance, 歌う sing")
+
+MEALS = (*EATING, *DRINKING)
+SHOPPING = (*BUYING_FOOD, *BUYING_GOODS)
+HOBBIES = (
+    *READING[:6],
+    *WATCHING,
+    *LISTENING,
+    *PLAYING_SPORTS,
+    *PLAYING_MUSIC,
+    *STUDYING,
+    *PICTURES,
+    *OUTINGS[:3],
+    *MUSIC_MAKING,
+)
+CHORES = (*CLEANING, *WASHING, *REPAIRING, *PAINTING, *HOUSEWORK[:3])
+AT_HOME = (*READING, *WRITING, *WATCHING, *LISTENING, *STUDYING, *BAKING, *MAKING, *HOUSEWORK)
+ABILITIES = (*PLAYING_SPORTS, *PLAYING_MUSIC, *SPEAKING, *DRIVING, *RIDING, *MAKING, *BAKING, *OUTINGS[1:2], *MUSIC_MAKING)
+EVERYDAY = (*MEALS, *READING, *WATCHING, *LISTENING, *PLAYING_SPORTS, *STUDYING, *HOUSEWORK, *OUTINGS[:4])
+DONE = (*MEALS, *READING, *WRITING, *SHOPPING, *MAKING, *BAKING, *CHORES, *WATCHING, *STUDYING, *BORROWING, *SELLING)
+ANYWHERE = (
+    *MEALS,
+    *READING,
+    *SHOPPING,
+    *STUDYING,
+    *PLAYING_SPORTS,
+    *PICTURES,
+    *OUTINGS[:2],
+    *MAKING,
+    *BORROWING,
+    *WRITING,
+    *SPEAKING[:3],
+)

@@ -1,0 +1,71 @@
+"""People: pronouns, the family, friends by name, strangers by name, and the relatives of others."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from seqgen_cli.data.phrasebook.words import Noun, Person, Word
+
+_Pronoun = Literal["I", "we", "he", "she", "they"]
+
+I = Person("私", "I", "I")  # noqa: E741 (the word itself)
+PRONOUNS = (
+    I,
+    Person("私たち", "we", "we"),
+    Person("彼", "he", "he"),
+    Person("彼女", "she", "she"),
+    Person("彼ら", "they", "they"),
+)
+
+
+def _read(table: str, pronoun: str, own: str = "", honorific: str = "") -> tuple[Person, ...]:
+    words = (entry.split(" ") for entry in table.split(", "))
+    return tuple(Person(ja + honorific, own + en.replace("_", " "), cast(_Pronoun, pronoun)) for ja, en in words)
+
+
+FAMILY = (
+    *_read("父 father, 兄 older_brother, 弟 younger_brother, 祖父 grandfather, おじ uncle, 夫 husband, 息子 son", "he", "my "),
+    *_read("母 mother, 姉 older_sister, 妹 younger_sister, 祖母 grandmother, おば aunt, 妻 wife, 娘 daughter", "she", "my "),
+)
+FRIENDS = (
+    *_read("健 Ken, 一郎 Ichiro, 大輔 Daisuke, トム Tom, ジョン John, ピーター Peter, マルコ Marco", "he", honorific="さん"),
+    *_read("由美 Yumi, 直美 Naomi, 恵子 Keiko, メアリー Mary, マリア Maria, アンナ Anna, リン Lynn", "she", honorific="さん"),
+)
+THIRD = (*FAMILY, *FRIENDS)
+PEOPLE = (*PRONOUNS, *THIRD)
+# Whose things: no "they", which English would have to explain.
+OWNERS = (I, *FAMILY, *FRIENDS)
+# Who may be near in age to the speaker.
+YOUNG = tuple(person for person in THIRD if person.ja not in ("父", "母", "祖父", "祖母", "おじ", "おば"))
+
+RELATIVES = (
+    *_read("お父さん father, お兄さん older_brother, 弟さん younger_brother, おじいさん grandfather, おじさん uncle", "he"),
+    *_read("お母さん mother, お姉さん older_sister, 妹さん younger_sister, おばあさん grandmother, おばさん aunt", "she"),
+)
+SURNAMES = tuple(
+    Word(*entry.split(" "))
+    for entry in (
+        "田中 Tanaka, 佐藤 Sato, 鈴木 Suzuki, 山田 Yamada, 高橋 Takahashi, 中村 Nakamura, スミス Smith, ブラウン Brown, "
+        "ミラー Miller, ガルシア Garcia, リー Lee, キム Kim"
+    ).split(", ")
+)
+ACQUAINTANCES = tuple(
+    Word(ja, en.replace("_", " "))
+    for ja, en in (
+        entry.split(" ")
+        for entry in "友達 friend, 同僚 colleague, 隣人 neighbor, 先輩 senior, 同級生 classmate, いとこ cousin, 上司 boss".split(
+            ", "
+        )
+    )
+)
+
+BROTHERS = (
+    Noun("兄", "older brother", "person", "人"),
+    Noun("弟", "younger brother", "person", "人"),
+    Noun("息子", "son", "person", "人"),
+)
+SISTERS = (
+    Noun("姉", "older sister", "person", "人"),
+    Noun("妹", "younger sister", "person", "人"),
+    Noun("娘", "daughter", "person", "人"),
+)

@@ -1,0 +1,116 @@
+"""Verbs: `Japanese group English [past [participle]]`, a line each; `_` is a space. Groups as in japanese.py."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from seqgen_cli.data.phrasebook.japanese import VerbGroup
+from seqgen_cli.data.phrasebook.words import Verb
+
+_TABLE = """
+食べる 1 eat ate eaten
+飲む 5 drink drank drunk
+読む 5 read read read
+書く 5 write wrote written
+買う 5 buy bought
+売る 5 sell sold
+見る 1 watch
+聞く 5 listen_to
+作る 5 make made
+焼く 5 bake
+切る 5 cut cut
+洗う 5 wash
+掃除する s clean
+片付ける 1 tidy
+直す 5 repair
+壊す 5 break broke broken
+借りる 1 borrow
+探す 5 look_for
+見つける 1 find found
+なくす 5 lose lost
+運ぶ 5 carry
+選ぶ 5 choose chose chosen
+送る 5 send sent
+する s play
+弾く 5 play
+吹く 5 play
+勉強する s study
+習う 5 learn
+教える 1 teach taught
+話す 5 speak spoke spoken
+撮る 5 take took taken
+描く 5 draw drew drawn
+開ける 1 open
+閉める 1 close
+塗る 5 paint
+使う 5 use
+運転する s drive drove driven
+乗る 5 ride rode ridden
+着る 1 wear wore worn
+予約する s reserve
+訪ねる 1 visit
+登る 5 climb
+泳ぐ 5 swim swam swum
+走る 5 run ran run
+歩く 5 walk
+踊る 5 dance
+歌う 5 sing sang sung
+休む 5 rest
+働く 5 work
+遊ぶ 5 have_fun had had
+待つ 5 wait
+座る 5 sit_down sat sat
+寝る 1 go_to_bed went gone
+起きる 1 get_up got gotten
+出かける 1 go_out went gone
+帰る 5 go_home went gone
+料理する s cook
+散歩する s take_a_walk took taken
+買い物する s go_shopping went gone
+釣りをする s go_fishing went gone
+昼寝する s take_a_nap took taken
+洗濯する s do_the_laundry did done
+宿題をする s do_homework did done
+旅行する s travel
+シャワーを浴びる 1 take_a_shower took taken
+歯を磨く 5 brush_one's_teeth
+たばこを吸う 5 smoke
+笑う 5 laugh
+行く 5 go went gone
+来る k come came come
+住む 5 live
+見せる 1 show showed shown
+渡す 5 hand
+貸す 5 lend lent
+あげる 1 give gave given
+届ける 1 deliver
+眠る 5 sleep slept
+立つ 5 stand stood
+触る 5 touch
+集める 1 collect
+忘れる 1 forget forgot forgotten
+置く 5 put put put
+始まる 5 start
+終わる 5 end
+開く 5 open
+閉まる 5 close
+出る 1 leave left
+着く 5 arrive
+食事する s have_a_meal had had
+運動する s exercise
+電話する s make_a_phone_call made made
+"""
+
+
+def _read(line: str) -> Verb:
+    ja, group, en, *irregular = (part.replace("_", " ") for part in line.split(" "))
+    return Verb(ja, en, cast(VerbGroup, group), *irregular)
+
+
+_VERBS = {f"{verb.ja}:{verb.en}": verb for verb in map(_read, _TABLE.strip().split("\n"))}
+VERBS = tuple(_VERBS.values())
+
+
+def verb(ja: str, en: str) -> Verb:
+    """The verb of the table with these dictionary forms."""
+    return _VERBS[f"{ja}:{en}"]

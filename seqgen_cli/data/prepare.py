@@ -1,0 +1,145 @@
+"""From a corpus to data sets: clean, tokenise, store; whatever was done before is found in the cache.
+
+Three folders in the cache, each named by a hash of what made it and shared by every run that asks for the same:
+`text-*` the lines (training lines cleaned), `tokenizer-*` trained SentencePiece models, `tokens-*` ids. Several processes
+may prepare at once: one works, the others wait and use its result. Text and ids stay on disk; memory grows by some 30 bytes
+an example (its line in the text, its lengths), and while cleaning by 8 bytes a line of the evaluation sets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from seqgen_cli.data import store, token_store
+from seqgen_cli.data.cleaning import StandardCleaning
+from seqgen_cli.data.corpora import Corpus
+from seqgen_cli.data.dataset import Dataset, Sampling, open_side
+from seqgen_cli.data.store import Text
+from seqgen_cli.data.text_store import parts, store_text
+from seqgen_cli.data.token_store import SIDES, store_tokens
+from seqgen_cli.data.tokenizers import SentencePiece, Tokenizer, load_pair, spread
+from seqgen_cli.errors import RequestError
+
+FORMAT = 1  # of the folders in the cache: raise it when what is written into them changes
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data ready to be read.
+
+    Args:
+        splits: "train", "valid" and "test", as far as the corpus has them.
+        source_tokenizer, target_tokenizer: one object when joint.
+        source_language, target_language: the corpus's.
+        target_counts_V: int64, how often each target id occurs in training, `</s>` included, each pair counted once;
+            None without a training split.
+        fingerprint: a hash of all that a model can see of the data; equal only when training would be.
+        report: what was done, in lines for people: pairs dropped by each rule, sizes, unknown tokens.
+    """
+
+    splits: dict[str, Dataset]
+    source_tokenizer: Tokenizer
+    target_tokenizer: Tokenizer
+    source_language: str | None
+    target_language: str | None
+    target_counts_V: np.ndarray | None
+    fingerprint: str
+    report: list[str]
+
+
+def prepare(
+    corpus: Corpus,
+    tokenizer: SentencePiece,
+    cleaning: StandardCleaning,
+    cache: Path,
+    tokenizers: tuple[Tokenizer, Tokenizer] | None = None,
+    seed: int = 1,
+    report: Callable[[str], None] = lambda line: None,
+    only: Sequence[str] | None = None,
+) -> Prepared:
+    """Prepare a corpus, or find it prepared. Every rank of a run may call it at once.
+
+    Args:
+        corpus: where the text comes from.
+        tokenizer: how to train tokenizers, or which to load; also subword sampling.
+        cleaning: which training pairs to keep.
+        cache: folder of everything prepared; made when absent.
+        tokenizers: source and target tokenizers to use in place of `tokenizer`'s (those of a checkpoint).
+        seed: names the draws of subword sampling. Nothing stored depends on it.
+        report: told each line of the report as it comes up, and about waiting.
+        only: prepare these splits and no other.
+
+    Raises:
+        RequestError: the corpus or a setting is at fault. SeqgenError: the disk is full.
+    """
+    splits = {name: pairs for name, pairs in corpus.splits().items() if only is None or name in only}
+    text_key = store.key(FORMAT, corpus.fingerprint(), sorted(splits), repr(cleaning))
+    text = store.once(cache / f"text-{text_key}", lambda folder: store_text(folder, splits, cleaning), report)
+    notes: list[str] = []
+    both = tokenizers or tokenizer.given()
+    if both is None:
+        both, notes = _trained(tokenizer, text, cache, report)
+    tokens_key = store.key(FORMAT, text_key, [each.fingerprint for each in both])
+    tokens = store.once(cache / f"tokens-{tokens_key}", lambda folder: store_tokens(folder, text, cleaning, both), report)
+
+    infos = token_store.read_info(tokens)
+    lines = notes + [line for name in splits for line in infos[name].report]
+    for line in lines:
+        report(line)
+    sampling = None if tokenizer.sampling_alpha is None else Sampling(tokenizer.sampling_alpha, tokenizer.sampling_nbest, seed)
+    weights = {name: parts(pairs)[1] for name, pairs in splits.items()}
+    datasets = {}
+    for name in splits:
+        source, target = (open_side(text, tokens, name, side, each) for side, each in zip(SIDES, both, strict=True))
+        drawn = sampling if name == "train" else None
+        datasets[name] = Dataset(name, source, target, infos[name].parts, weights[name], drawn)
+    return Prepared(
+        splits=datasets,
+        source_tokenizer=both[0],
+        target_tokenizer=both[1],
+        source_language=corpus.source_language,
+        target_language=corpus.target_language,
+        target_counts_V=np.fromfile(tokens / "target_counts", np.int64) if "train" in splits else None,
+        fingerprint=store.key(tokens_key, weights.get("train"), repr(sampling)),
+        report=lines,
+    )
+
+
+def _trained(
+    settings: SentencePiece, text: Path, cache: Path, report: Callable[[str], None]
+) -> tuple[tuple[Tokenizer, Tokenizer], list[str]]:
+    """Tokenizers trained on the training lines of a text store, and notes about them."""
+    if not (text / "train.rows").exists():
+        raise RequestError("There is no training text to train tokenizers on: set data.train, or give the tokenizers' models.")
+
+    def build(folder: Path) -> None:
+        notes = []
+        for side, lines in _training_lines(settings, text).items():
+            report(f"Training a {settings.kind} tokenizer ({side}).")
+            model, note = settings.train(side, lines)
+            (folder / f"{side}.model").write_bytes(model)
+            notes += [note] if note else []
+        (folder / "notes.json").write_text(json.dumps(notes))
+
+    folder = store.once(cache / f"tokenizer-{store.key(FORMAT, text.name, settings.training_key())}", build, report)
+    return load_pair(folder), json.loads((folder / "notes.json").read_text())
+
+
+def _training_lines(settings: SentencePiece, text: Path) -> dict[str, Iterator[str]]:
+    """The lines that each tokenizer is trained on."""
+    rows = np.fromfile(text / "train.rows", np.int64)
+
+    def lines(side: str, wanted: int) -> Iterator[str]:
+        every = Text(text, f"train.{side}")
+        return (every[rows[number]] for number in spread(len(rows), wanted))
+
+    if settings.joint:
+        half = (settings.training_lines + 1) // 2
+        return {"joint": chain.from_iterable(lines(side, half) for side in SIDES)}
+    return {side: lines(side, settings.training_lines) for side in SIDES}

@@ -1,0 +1,121 @@
+"""The recurrent encoder and decoder against a plain loop of torch's cells over each sentence's true length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from seqgen_cli.layers.recurrent_encoder import read_to_end
+from seqgen_cli.models.rnn import Rnn
+from tests.helpers import make_choice, random_batch
+
+SMALL = {"embedding_size": 6, "hidden_size": 8}
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"cell": "gru"},
+    {"hand_over": "all"},
+    {"residual": False, "layers": 2},
+    {"bidirectional": True},
+    {"bidirectional": True, "hand_over": "all", "layers": 2},
+    {"bidirectional": True, "cell": "gru", "hand_over": "all", "layers": 1},
+]
+
+
+def small(**options: Any) -> Rnn:
+    torch.manual_seed(1)
+    model = make_choice("model", "rnn", {**SMALL, **options}, source_vocab_size=11, target_vocab_size=13).double().eval()
+    with torch.no_grad():  # far from the linear range of the gates
+        for parameter in model.parameters():
+            parameter.mul_(3)
+    return model
+
+
+def torch_cell(cell: nn.RNNBase) -> nn.LSTMCell | nn.GRUCell:
+    kind = nn.LSTMCell if isinstance(cell, nn.LSTM) else nn.GRUCell
+    copy = kind(cell.input_size, cell.hidden_size).double()
+    copy.load_state_dict({name.removesuffix("_l0"): weight for name, weight in cell.state_dict().items()})
+    return copy
+
+
+def loop(cell: nn.RNNBase, inputs: list[Tensor], state: tuple[Tensor, ...]) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+    """One cell over one sentence, step by step."""
+    outputs = []
+    for vector in inputs:
+        after = torch_cell(cell)(vector, state if len(state) == 2 else state[0])
+        state = after if isinstance(after, tuple) else (after,)
+        outputs.append(state[0])
+    return outputs, state
+
+
+def reference(model: Rnn, source: Tensor, inputs: Tensor, hand_over: str) -> Tensor:
+    """Hidden vectors (T, D) of one sentence of true length."""
+    lstm = isinstance(model.encoder.layers[0].forward_cell, nn.LSTM)
+    zeros = (torch.zeros(8, dtype=torch.float64),) * (2 if lstm else 1)
+    vectors = list(model.source_embedding.weight[source] * 6**0.5)
+    handed = []
+    for layer in model.encoder.layers:
+        outputs, state = loop(layer.forward_cell, vectors, zeros)
+        if layer.backward_cell is not None:
+            backward, backward_state = loop(layer.backward_cell, vectors[::-1], zeros)
+            hidden = layer.bridge_hidden(torch.cat([state[0], backward_state[0]])).tanh()
+            cell = layer.bridge_cell(torch.cat([state[1], backward_state[1]])) if layer.bridge_cell is not None else None
+            state = (hidden,) if cell is None else (hidden, cell)
+            if layer.combine is not None:
+                outputs = [layer.combine(torch.cat(pair)) for pair in zip(outputs, backward[::-1], strict=True)]
+        handed.append((state[0], state[1] if hand_over == "all" else zeros[0]) if lstm else state)
+        vectors = outputs if layer.skip is None else [layer.skip(x) + h for x, h in zip(vectors, outputs, strict=True)]
+    vectors = list(model.embedding.weight[inputs] * 6**0.5)
+    for layer, state in zip(model.decoder.layers, handed, strict=True):
+        outputs, _ = loop(layer.cell, vectors, state)
+        vectors = outputs if layer.skip is None else [layer.skip(x) + h for x, h in zip(vectors, outputs, strict=True)]
+    return torch.stack(vectors)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_equals_a_loop_over_torch_cells(options: dict[str, Any]) -> None:
+    model = small(**options)
+    batch = random_batch(batch_size=4)
+    expected = [
+        reference(model, source[:source_length], inputs[:length], options.get("hand_over", "hidden"))
+        for source, source_length, inputs, length in zip(
+            batch.source_BS, batch.source_lengths_B, batch.inputs_BT, batch.target_lengths_B, strict=True
+        )
+    ]
+    assert_close(model.hidden_states(batch), torch.cat(expected), rtol=0, atol=1e-11)
+
+
+def test_reference_configuration_has_its_parameters() -> None:
+    model = make_choice("model", "rnn", source_vocab_size=8000, target_vocab_size=8000)
+    output = nn.Linear(model.hidden_size, 8000)
+    assert sum(parameter.numel() for module in (model, output) for parameter in module.parameters()) == 25_428_800
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_padding_leaves_the_cell_state_alone_exactly(dtype: torch.dtype) -> None:
+    """Bit for bit, after any amount of padding with any content, in the gradient too."""
+    torch.manual_seed(0)
+    cell = nn.LSTM(3, 5, batch_first=True).to(dtype)
+    sentence_1SI = torch.randn(1, 4, 3, dtype=dtype) * 5
+    padded_1SI = torch.cat([sentence_1SI, torch.randn(1, 60, 3, dtype=dtype) * 100], dim=1)
+    results = []
+    for input_1SI in (sentence_1SI, padded_1SI):
+        cell.zero_grad()
+        _, state = read_to_end(cell, input_1SI, torch.tensor([4]), with_cell=True)
+        sum(part.square().sum() for part in state).backward()
+        results.append((state, cell.weight_ih_l0.grad))
+    (state, gradient), (padded_state, padded_gradient) = results
+    assert_close(padded_state, state, rtol=0, atol=0)
+    assert_close(padded_gradient, gradient, rtol=1e-2 if dtype is torch.bfloat16 else 1e-5, atol=1e-6)
+    if dtype is not torch.bfloat16:
+        _, (hidden_11D, cell_11D) = cell(sentence_1SI)
+        assert_close(state, (hidden_11D[0], cell_11D[0]), rtol=1e-5, atol=1e-6)
+
+
+def test_handing_over_the_cell_changes_the_decoder() -> None:
+    batch = random_batch()
+    assert not torch.allclose(small().hidden_states(batch), small(hand_over="all").hidden_states(batch))
