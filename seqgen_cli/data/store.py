@@ -51,7 +51,7 @@ def once(folder: Path, build: Callable[[Path], None], report: Callable[[str], No
                     shutil.rmtree(folder)
                 _build(folder, build)
     except OSError as error:
-        raise _explained(error, folder.parent) from error
+        raise explained(error, folder.parent) from error
     return folder
 
 
@@ -94,7 +94,7 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _explained(error: OSError, cache: Path) -> SeqgenError:
+def explained(error: OSError, cache: Path) -> SeqgenError:
     if error.errno in _FULL:
         return SeqgenError(f"No space is left for prepared data in {cache}. Free some, or set runtime.cache_folder.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
