@@ -130,10 +130,13 @@ def _ban(scores_CV: Tensor, exclude_NX: Tensor | None, rows: slice) -> Tensor:
 
 
 def _invert(scores_CV: Tensor, uniform_C: Tensor) -> Tensor:
-    """One word a row: the inverse of the cumulative distribution, words in id order (no sort, unlike `sample_from`)."""
+    """One word a row, -1 where all are excluded: the inverse of the cumulative distribution, words in id order.
+
+    `sample_from` lays them from the most probable down, which takes a sort.
+    """
     cumulative_CV = scores_CV.softmax(-1).double().cumsum(-1)
     total_C1 = cumulative_CV[:, -1:].contiguous()
     place_C1 = torch.searchsorted(cumulative_CV, uniform_C[:, None] * total_C1, right=True)
     # Rounding may put the draw past the last word that has any mass.
     last_C1 = torch.searchsorted(cumulative_CV, total_C1)
-    return torch.minimum(place_C1, last_C1).squeeze(1)
+    return torch.where(total_C1 > 0, torch.minimum(place_C1, last_C1), -1).squeeze(1)
