@@ -1,12 +1,17 @@
-"""Ctrl-C and SIGTERM while training: noticed between two steps, when everything can be saved."""
+"""Ctrl-C and SIGTERM while training: noted when they come, acted on where everything can be saved."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from types import FrameType, TracebackType
+from typing import Any
 
 from seqgen_cli.errors import SeqgenError
+
+
+class InterruptedTrainingError(Exception):
+    """Raised at a point where a checkpoint may be written."""
 
 
 class StoppedError(SeqgenError):
@@ -18,13 +23,13 @@ class StoppedError(SeqgenError):
 
 
 class Interruption:
-    """Inside the block the first Ctrl-C or SIGTERM is only noted in `signal`; a second Ctrl-C interrupts at once."""
+    """Inside the block the first Ctrl-C or SIGTERM is only noted, in `signal`; a second Ctrl-C interrupts at once."""
 
     def __init__(self) -> None:
         self.signal = 0
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
-        self._before = {}
         if threading.current_thread() is threading.main_thread():  # the only one that may set handlers
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
