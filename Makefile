@@ -12,7 +12,7 @@ demo: install
 	echo; $(BIN)/seqgen eval --ckpt "$$run" && \
 	echo && echo "Five sentences that it never saw:" && \
 	$(BIN)/seqgen translate --ckpt "$$run" --input recipes/demo/unseen.ja --output "$$run/unseen.en" && \
-	paste -d '\n' recipes/demo/unseen.ja "$$run/unseen.en" | sed '1~2s/^/  /; 2~2s/^/    -> /' && \
+	paste -d '\n' recipes/demo/unseen.ja "$$run/unseen.en" | awk 'NR % 2 {print "  " $$0; next} {print "    -> " $$0}' && \
 	echo && echo "The run:      $$run" && echo "Its plots:    $$run/plots" && echo "Its samples:  $$run/samples"
 
 test: install-dev lint

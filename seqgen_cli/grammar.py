@@ -149,4 +149,4 @@ def quote(text: str) -> str:
     # OmegaConf reads ${...}; backslashes before it are its escapes, those elsewhere are plain.
     text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
     # Within quotes a quote is escaped, and so are the backslashes that stand before one or before the end.
-    return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (r"\'" if found[2] else ""), text) + "'"
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + (r"\'" if found[2] else ""), text) + "'"

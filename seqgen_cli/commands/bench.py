@@ -32,6 +32,8 @@ from seqgen_cli.objectives.base import Progress
 from seqgen_cli.runtime import Runtime
 from seqgen_cli.training.loop import Loop
 
+_log = logging.getLogger(__name__)
+
 _MATMUL_DTYPE = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SQUARE = 1024  # a product large enough for a processor's best rate
 _PARAMETERS = (("all", "parameters"), ("trainable", "trainable_parameters"))
@@ -63,13 +65,10 @@ class _Material:
     dataset: Any
     source_vocab_size: int
     target_vocab_size: int
-    counts_V: np.ndarray
+    counts_V: np.ndarray | None
     specials: Specials
     description: str
     target_tokenizer: Any = None
-
-
-_log = logging.getLogger(__name__)
 
 
 def run(config: DictConfig) -> dict[str, Any]:
@@ -83,11 +82,11 @@ def run(config: DictConfig) -> dict[str, Any]:
     if not config.parameters_only:
         figures |= {"device": str(runtime.device), "precision": runtime.precision, "threads": torch.get_num_threads()}
         networks, measured = _training(config, settings, material, runtime)
-        figures |= measured | _decoding(settings, networks.eval(), material, runtime)
+        figures |= measured | _decoding(settings, networks, material, runtime)
     if runtime.is_main:
         notes = [] if config.parameters_only else [f"Measured on {material.description}; {_machine(figures)}."]
         title = " ".join(f"{group}={name}" for group, name in names.items())
-        show(title, ["", "", "quartiles"], _rows(figures), notes)
+        show(title, ["", "", "" if config.parameters_only else "quartiles"], _rows(figures), notes)
     return figures
 
 
@@ -107,18 +106,28 @@ def _material(config: DictConfig, runtime: Runtime) -> _Material:
     return _Material(dataset, *sizes, prepared.target_counts_V, specials, description, target)
 
 
-def _networks(config: DictConfig, material: _Material, device: torch.device) -> tuple[nn.ModuleDict, Any]:
+@dataclass(frozen=True)
+class _Networks:
+    model: Any
+    output: Any
+    objective: Any
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Of model and output layer, shared ones once."""
+        return list(nn.ModuleList([self.model, self.output]).parameters())
+
+
+def _networks(config: DictConfig, material: _Material, device: torch.device) -> _Networks:
     """Model and output layer, and the objective over them, on `device`."""
     with torch.device(device):
         model, output = build.network(config, material.source_vocab_size, material.target_vocab_size, material.counts_V)
         objective = build.objective(config, model, output, material.target_tokenizer)
-    return nn.ModuleDict({"model": model, "output": output}), objective
+    return _Networks(model, output, objective)
 
 
 def parameter_counts(config: DictConfig, material: _Material) -> dict[str, int]:
-    """Parameters of model and output layer, shared ones once; nothing is allocated."""
-    networks, _ = _networks(config, material, torch.device("meta"))
-    parameters = list(networks.parameters())
+    """Parameters of model and output layer; nothing is allocated."""
+    parameters = _networks(config, material, torch.device("meta")).parameters()
     trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     return {"parameters": sum(parameter.numel() for parameter in parameters), "trainable_parameters": trainable}
 
@@ -136,15 +145,15 @@ class _Recorder:
             yield batch
 
 
-def _training(config: DictConfig, settings: Bench, material: _Material, runtime: Runtime) -> tuple[nn.ModuleDict, dict[str, Any]]:
+def _training(config: DictConfig, settings: Bench, material: _Material, runtime: Runtime) -> tuple[_Networks, dict[str, Any]]:
     """Train a few steps; the networks after them, and the figures."""
     batching = build.make(config.batching, "batching")
     stream = _Recorder(
         TrainStream(material.dataset, batching, config.seed, runtime.rank, runtime.world_size, workers=runtime.workers)
     )
     with PeakMemory(runtime.device) as memory:
-        networks, objective = _networks(config, material, runtime.device)
-        updates = objective.updates(build.make(config.optimizer, "optimizer").make)
+        networks = _networks(config, material, runtime.device)
+        updates = networks.objective.updates(build.make(config.optimizer, "optimizer").make)
         schedule = build.make(config.schedule, "schedule", total_updates=settings.warmup + settings.steps)
         loop = Loop(updates, stream, runtime, schedule, seed=config.seed)
         for _ in range(settings.warmup):
@@ -175,7 +184,7 @@ def step_flops(config: DictConfig, material: _Material, batches: Sequence[Batch]
 
     Recomputation counts as work: what a kernel repeats to save memory is in the figure.
     """
-    _, objective = _networks(config, material, torch.device("meta"))
+    objective = _networks(config, material, torch.device("meta")).objective
     updates = objective.updates(lambda named: torch.optim.SGD([parameter for _, parameter in named], lr=1.0))
 
     def forward_backward(batch: Batch) -> None:
@@ -191,24 +200,25 @@ def step_flops(config: DictConfig, material: _Material, batches: Sequence[Batch]
     return [flops(partial(forward_backward, batch.to("meta"))) for batch in batches]
 
 
-def _matmul_sizes(networks: nn.ModuleDict, targets: Sequence[int]) -> list[tuple[int, int, int]]:
+def _matmul_sizes(networks: _Networks, targets: Sequence[int]) -> list[tuple[int, int, int]]:
     """Products as this network makes them, and a large square one: the machine's rate is the best of them."""
-    width = networks["model"].hidden_size
+    width = networks.model.hidden_size
     positions = int(np.median(targets))
-    return [(positions, width, 4 * width), (positions, width, networks["output"].vocab_size), (_SQUARE, _SQUARE, _SQUARE)]
+    return [(positions, width, 4 * width), (positions, width, networks.output.vocab_size), (_SQUARE, _SQUARE, _SQUARE)]
 
 
-def _decoding(settings: Bench, networks: nn.ModuleDict, material: _Material, runtime: Runtime) -> dict[str, Any]:
+def _decoding(settings: Bench, networks: _Networks, material: _Material, runtime: Runtime) -> dict[str, Any]:
     """Sentences a second of greedy search and beam search, on this process alone; every output has the same length."""
     if not settings.sentences:
         return {}
+    network = (networks.model.eval(), networks.output.eval())
     batch = material.dataset.batch(np.arange(min(settings.sentences, len(material.dataset)))).to(runtime.device)
     length = settings.decode_length or max(1, round(float(material.dataset.target_lengths_n.mean())))
     fixed = {"min_length": length, "max_length_factor": 0.0, "max_length_offset": length}
     figures: dict[str, Any] = {"decode_length": length}
     for name, choice, more in (("greedy", "greedy", {}), ("beam", "beam", {"beam_size": settings.beam_size})):
         decoder = build.make({**read_settings(f"decoding/{choice}"), **fixed, **more}, "decoding")
-        decode = partial(generate, [(networks["model"], networks["output"])], decoder, batch, material.specials)
+        decode = partial(generate, [network], decoder, batch, material.specials)
         with runtime.autocast():
             decode()  # warm-up
             figures[f"{name}_sentences_per_second"] = len(batch) / timed(decode, runtime.device)

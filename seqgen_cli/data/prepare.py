@@ -73,12 +73,13 @@ def prepare(
         tokenizers: source and target tokenizers to use in place of `tokenizer`'s (those of a checkpoint).
         seed: names the draws of subword sampling. Nothing stored depends on it.
         report: told each line of the report as it comes up, and about waiting.
-        only: prepare these splits and no other.
+        only: splits to return. Without "train" among them, it is not even read; with it, all are prepared, since what
+            is cleaned from train depends on the others.
 
     Raises:
         RequestError: the corpus or a setting is at fault. SeqgenError: the disk is full.
     """
-    splits = {name: pairs for name, pairs in corpus.splits().items() if only is None or name in only}
+    splits = {name: pairs for name, pairs in corpus.splits().items() if only is None or "train" in only or name in only}
     text_key = store.key(FORMAT, corpus.fingerprint(), sorted(splits), repr(cleaning))
     text = store.once(cache / f"text-{text_key}", lambda folder: store_text(folder, splits, cleaning), report)
     notes: list[str] = []
@@ -95,7 +96,7 @@ def prepare(
     sampling = None if tokenizer.sampling_alpha is None else Sampling(tokenizer.sampling_alpha, tokenizer.sampling_nbest, seed)
     weights = {name: parts(pairs)[1] for name, pairs in splits.items()}
     datasets = {}
-    for name in splits:
+    for name in [name for name in splits if only is None or name in only]:
         source, target = (open_side(text, tokens, name, side, each) for side, each in zip(SIDES, both, strict=True))
         drawn = sampling if name == "train" else None
         datasets[name] = Dataset(name, source, target, infos[name].parts, weights[name], drawn)

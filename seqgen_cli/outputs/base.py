@@ -69,6 +69,7 @@ class OutputLayer(nn.Module):
 
         The distribution is p^(1/temperature), renormalised over the words that are not excluded, then cut to the `top_k`
         most probable (0: all), then to the fewest most probable words holding at least `top_p` of the mass (1: all).
+        -1 where every word is excluded.
         """
         return sample_from(self.log_probs(hidden_ND), uniform_N, temperature, top_k, top_p, exclude_NX)
 
@@ -102,4 +103,5 @@ def sample_from(
     place_N1 = torch.searchsorted(cumulative_NK, uniform_N[:, None] * cumulative_NK[:, -1:], right=True)
     # Rounding may put the draw past the last word that has any mass.
     last_N1 = (probs_NK > 0).sum(-1, keepdim=True) - 1
-    return id_NK.gather(1, torch.minimum(place_N1, last_N1)).squeeze(1)
+    word_N1 = id_NK.gather(1, torch.minimum(place_N1, last_N1).clamp_min(0))
+    return torch.where(best_NK[:, :1] > float("-inf"), word_N1, -1).squeeze(1)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+Gradients = list[Tensor | None]
 
 
 class _Plan(NamedTuple):
@@ -76,7 +76,9 @@ class _Each(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_N: Tensor) -> tuple[Tensor | None, ...]:
-        _, gradients = _loss_and_gradients(*ctx.saved_tensors, grad_N, ctx.plan, ctx.needs_input_grad[:3])
+        hidden_ND, weight_VD, bias_V, target_N = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:3]
+        _, gradients = _loss_and_gradients(hidden_ND, weight_VD, bias_V, target_N, grad_N, ctx.plan, wanted)
         return (*gradients, None, None)
 
 
@@ -96,7 +98,9 @@ class _WeightedSum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         gradients, ctx.gradients = ctx.gradients, None
         if gradients is None:  # a second backward through a retained graph: the first has scaled them in place
-            _, gradients = _loss_and_gradients(*ctx.saved_tensors, ctx.plan, ctx.needs_input_grad[:3])
+            hidden_ND, weight_VD, bias_V, target_N, weights_N = ctx.saved_tensors
+            wanted = ctx.needs_input_grad[:3]
+            _, gradients = _loss_and_gradients(hidden_ND, weight_VD, bias_V, target_N, weights_N, ctx.plan, wanted)
         scaled = [None if part is None else part.mul_(grad.to(part.dtype)) for part in gradients]
         return (*scaled, None, None, None)
 
@@ -135,11 +139,11 @@ def _loss_and_gradients(
                 hidden_grad_ND[rows] = weights_C1 * (error_CV @ matrix_VD)
             if weight_grad_VD is not None:
                 _add_product_(weight_grad_VD, error_CV.t(), (weights_C1 * hidden_CD).to(plan.dtype))
-        gradients = (hidden_grad_ND, weight_grad_VD, bias_grad_V)
+        gradients = [hidden_grad_ND, weight_grad_VD, bias_grad_V]
         if weights_N1 is not None and mean_D is not None:
             _subtract_uniform_(gradients, hidden_ND.to(exact), weights_N1, mean_D, plan.smoothing)
     if factor is not None:
-        gradients = tuple(None if part is None else part.mul_(factor.to(part.dtype)) for part in gradients)
+        gradients = [None if part is None else part.mul_(factor.to(part.dtype)) for part in gradients]
     return torch.cat(losses), gradients
 
 

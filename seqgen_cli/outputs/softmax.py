@@ -15,7 +15,6 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
-from seqgen_cli.errors import RequestError
 from seqgen_cli.outputs.base import NoiseKey, OutputLayer, sample_from
 from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum, row_chunks
 
@@ -41,7 +40,7 @@ class Softmax(OutputLayer):
             and a (V, D) gradient held until backward), "recomputed" repeats the scores in backward (four products).
 
     Raises:
-        RequestError: `tied` with an embedding that is missing or of another size.
+        ValueError: `tied` with an embedding that is missing or of another size.
     """
 
     def __init__(
@@ -61,17 +60,13 @@ class Softmax(OutputLayer):
         self.label_smoothing = label_smoothing
         self.chunk_elements = chunk_elements
         self.backward = backward
-        if not tied:
-            self.weight = nn.Parameter(torch.empty(vocab_size, hidden_size, device=None).uniform_(-1, 1) / hidden_size**0.5)
-        elif embedding is None:
-            raise RequestError("output.tied needs a model with a target embedding; set output.tied=false.")
-        elif embedding.shape != (vocab_size, hidden_size):
-            raise RequestError(
-                f"output.tied needs a target embedding of {vocab_size} x {hidden_size} (words x hidden size), not "
-                f"{' x '.join(map(str, embedding.shape))}; make the sizes equal or set output.tied=false."
-            )
-        else:
+        if tied and (embedding is None or embedding.shape != (vocab_size, hidden_size)):
+            raise ValueError(f"a tied weight needs an embedding of {vocab_size} x {hidden_size}")
+        if embedding is not None and tied:
             self.weight = embedding
+        else:
+            self.weight = nn.Parameter(torch.empty(vocab_size, hidden_size, device=None))  # None: torch's default device
+            nn.init.uniform_(self.weight, -(hidden_size**-0.5), hidden_size**-0.5)
         self.bias = nn.Parameter(torch.zeros(vocab_size, device=None)) if bias else None
 
     def loss(self, hidden_ND: Tensor, target_N: Tensor, weights_N: Tensor | None = None, noise: NoiseKey | None = None) -> Tensor:
@@ -109,7 +104,7 @@ class Softmax(OutputLayer):
     ) -> Tensor:
         ids = []
         for rows in self._chunks(hidden_ND.shape[0]):
-            scores_CV = _ban_(self._scores(hidden_ND[rows]), exclude_NX, rows)
+            scores_CV = _ban(self._scores(hidden_ND[rows]), exclude_NX, rows)
             if top_k or top_p < 1.0:
                 ids.append(sample_from(scores_CV, uniform_N[rows], temperature, top_k, top_p))
             else:
@@ -135,10 +130,13 @@ def _ban(scores_CV: Tensor, exclude_NX: Tensor | None, rows: slice) -> Tensor:
 
 
 def _invert(scores_CV: Tensor, uniform_C: Tensor) -> Tensor:
-    """One word a row: the inverse of the cumulative distribution, words in id order (no sort, unlike `sample_from`)."""
+    """One word a row, -1 where all are excluded: the inverse of the cumulative distribution, words in id order.
+
+    `sample_from` lays them from the most probable down, which takes a sort.
+    """
     cumulative_CV = scores_CV.softmax(-1).double().cumsum(-1)
     total_C1 = cumulative_CV[:, -1:].contiguous()
     place_C1 = torch.searchsorted(cumulative_CV, uniform_C[:, None] * total_C1, right=True)
     # Rounding may put the draw past the last word that has any mass.
     last_C1 = torch.searchsorted(cumulative_CV, total_C1)
-    return torch.minimum(place_C1, last_C1).squeeze(1)
+    return torch.where(total_C1 > 0, torch.minimum(place_C1, last_C1), -1).squeeze(1)

@@ -130,8 +130,7 @@ def keep(checkpoints: Path, last: int, best: int) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
     known = [(folder, manifest) for folder, manifest in _manifests(checkpoints) if manifest and folder.name.startswith("step-")]
     latest = sorted(known, key=lambda pair: pair[1].step)[-last:]
-    ranked = sorted((pair for pair in known if pair[1].merit > float("-inf")), key=_rank, reverse=True)[:best]
-    kept = {folder for folder, _ in [*latest, *ranked]}
+    kept = {folder for folder, _ in latest} | set(ranked(checkpoints)[:best])
     for folder, _ in known:
         if folder not in kept:
             remove(folder)
@@ -194,6 +193,13 @@ def find(place: str | Path, report: Callable[[str], None], last: bool = False) -
     siblings = _ordered(folder.parent, last=True) if folder.parent.name == "checkpoints" else []
     names = [sibling.name for sibling in siblings]
     return _first_good([folder, *siblings[names.index(folder.name) + 1 :]] if folder.name in names else [folder], report)
+
+
+def ranked(checkpoints: Path) -> list[Path]:
+    """A run's evaluated steps, the best first."""
+    pairs = [(folder, manifest) for folder, manifest in _manifests(checkpoints) if manifest and folder.name.startswith("step-")]
+    evaluated = [pair for pair in pairs if pair[1].merit > float("-inf")]
+    return [folder for folder, _ in sorted(evaluated, key=_rank, reverse=True)]
 
 
 def has_any(run: Path) -> bool:

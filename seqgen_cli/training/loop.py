@@ -129,6 +129,7 @@ class Loop:
     ) -> None:
         self.update = 0  # steps made
         self.batches = 0  # batches consumed by all ranks
+        self.totals: dict[str, Tensor] = {}  # counts of all steps
         self.sums: dict[str, Tensor] = {}  # of the last step
         self.window: dict[str, Tensor] = {}  # since the last take_figures
         self.machine, self.schedule, self.seed, self.accumulate = machine, schedule, seed, accumulate
@@ -158,6 +159,8 @@ class Loop:
         """One update; its sums over the group and all ranks."""
         counts = self._over_ranks({name: self._scalar(count) for name, count in own_counts.items()})
         # DistributedDataParallel averages over ranks; the terms are sums.
+        for name, count in counts.items():
+            self.totals[stage.prefix + name] = self.totals.get(stage.prefix + name, self._scalar(0)) + count
         weights = {name: self.machine.world_size / count.clamp(min=1) for name, count in counts.items()}
         sums: dict[str, Tensor] = {}
         for number, batch in enumerate(group, start=1):
@@ -187,7 +190,7 @@ class Loop:
         """Means since the last call, for the log; waits for the device.
 
         `loss` is the sum over terms of term / count. A metric is divided by the update's first count, or by `c` where it
-        is named "metric/c". Gradient norm and counts are per update. With several updates the names start with theirs.
+        is named "metric/c". The gradient's norm is a mean over updates. With several updates the names start with theirs.
 
         Raises:
             SeqgenError: the last MAX_SKIPPED updates were all skipped.
@@ -214,6 +217,7 @@ class Loop:
         return {
             "update": self.update,
             "batches": self.batches,
+            "totals": self.totals,
             "sums": self.sums,
             "window": self.window,
             "streak": self._streak,
@@ -222,8 +226,9 @@ class Loop:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.update, self.batches = state["update"], state["batches"]
-        self.sums = {name: value.to(self.machine.device) for name, value in state["sums"].items()}
-        self.window = {name: value.to(self.machine.device) for name, value in state["window"].items()}
+        self.totals, self.sums, self.window = (
+            {name: value.to(self.machine.device) for name, value in state[kind].items()} for kind in ("totals", "sums", "window")
+        )
         self._streak = state["streak"].to(self.machine.device)
         for stage, saved in zip(self._stages, state["steps"], strict=True):
             stage.step.load_state_dict(saved)
@@ -246,8 +251,8 @@ def _means(sums: dict[str, float]) -> dict[str, float]:
         metric, _, count = name.partition("/")
         if name == "skipped":
             figures[name] = value
-        elif name in terms or name == "grad_norm":
+        elif name == "grad_norm":
             figures[name] = value / updates
-        elif not name.startswith("term."):
+        elif name not in terms and not name.startswith("term."):
             figures[metric] = value / max(1.0, sums[count or next(iter(terms))])
     return figures

@@ -7,7 +7,7 @@ equations n = update + 1 and w is the number of warm-up updates, over which each
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Protocol
 
 from annotated_types import Ge, Le
@@ -65,17 +65,33 @@ class Noam:
 
 @dataclass(frozen=True)
 class _Falling:
-    """A schedule with an end: `final` is reached at the last of `total_updates` updates and kept after it."""
+    """A schedule that reaches `final` at the last of its updates and keeps it.
 
-    total_updates: Annotated[int, Ge(1)] | None = None
+    Args:
+        end: its number of updates; None: `total_updates`.
+        warmup, final: updates of linear rise; factor at the end.
+        total_updates: the run's number of updates; None where the budget does not say.
+
+    Raises:
+        RequestError: neither `end` nor `total_updates` says where it ends.
+    """
+
+    end: Annotated[int, Ge(1)] | None = None
     warmup: Annotated[int, Ge(0)] = 0
     final: Annotated[float, Ge(0), Le(1)] = 0.0
+    total_updates: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.end is None and self.total_updates is None:
+            raise RequestError(
+                f"schedule={type(self).__name__.lower()} needs to know where it ends, and a budget in minutes does not say. "
+                "Set schedule.end, or trainer.steps or trainer.epochs."
+            )
 
     def _progress(self, update: int) -> float:
         """Share of the way from the end of warm-up (0) to the last update (1)."""
-        if self.total_updates is None:
-            raise RequestError("This schedule needs its length: set schedule.total_updates, or trainer.steps or trainer.epochs.")
-        return min(1.0, max(0.0, (update + 1 - self.warmup) / max(1, self.total_updates - self.warmup)))
+        last = self.end or self.total_updates or 1
+        return min(1.0, max(0.0, (update + 1 - self.warmup) / max(1, last - self.warmup)))
 
 
 @dataclass(frozen=True)
@@ -93,19 +109,3 @@ class Cosine(_Falling):
     def factor(self, update: int) -> float:
         fall = (1 + math.cos(math.pi * self._progress(update))) / 2
         return _warm_up(update, self.warmup) * (self.final + (1 - self.final) * fall)
-
-
-def with_total(schedule: Schedule, total_updates: int | None) -> Schedule:
-    """The schedule with its `total_updates` filled in from the budget, where it has one that was left open.
-
-    Raises:
-        RequestError: it needs a length and the budget (minutes only) gives none.
-    """
-    if getattr(schedule, "total_updates", 0) is not None:
-        return schedule
-    if total_updates is None:
-        raise RequestError(
-            f"schedule={type(schedule).__name__.lower()} needs to know where it ends, and a budget in minutes does not say. "
-            "Set schedule.total_updates, or trainer.steps or trainer.epochs."
-        )
-    return replace(schedule, total_updates=total_updates)  # type: ignore[type-var]

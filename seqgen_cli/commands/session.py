@@ -1,0 +1,230 @@
+"""A training run in progress: its networks, loop, moving average and journal; what it saves, and how it goes on from that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from seqgen_cli import build
+from seqgen_cli.commands.start import Start, kept_config
+from seqgen_cli.commands.validation import Validation
+from seqgen_cli.data.batching import TrainStream
+from seqgen_cli.data.prepare import Prepared
+from seqgen_cli.data.tokenizers import save_pair
+from seqgen_cli.errors import RequestError
+from seqgen_cli.metrics.base import higher_is_better
+from seqgen_cli.outputs.base import OutputLayer
+from seqgen_cli.runtime import Runtime
+from seqgen_cli.training import checkpoints
+from seqgen_cli.training.ema import MovingAverage
+from seqgen_cli.training.journal import Bar, Journal
+from seqgen_cli.training.loop import Loop
+from seqgen_cli.training.trainer import Trainer, Watch
+
+_AGREE_EVERY = 10  # updates between the ranks' agreements on what only one of them may know (time, signals)
+
+
+class Session:
+    """Everything a run is made of, started anew or where its checkpoint left it.
+
+    Args:
+        config: of the run, checked. trainer: made from it. runtime: started.
+        start: the run's folder, and the checkpoint to start or go on from.
+        prepared: the data.
+
+    Raises:
+        RequestError: the checkpoint fits neither the data nor the settings.
+    """
+
+    def __init__(self, config: DictConfig, trainer: Trainer, runtime: Runtime, start: Start, prepared: Prepared) -> None:
+        self.config, self.trainer, self.runtime, self.start, self.prepared = config, trainer, runtime, start, prepared
+        state = checkpoints.read_state(start.resume) if start.resume else None
+        if state is not None:
+            start.check_data(state["fingerprint"], prepared.fingerprint)
+        runtime.seed(config.seed)  # preparing may have drawn random numbers
+        self.model, self.output, self.objective = make_networks(config, prepared)
+        start.load({"model": self.model, "output": self.output})
+        self.objective.to(runtime.device).train()
+        if runtime.compile:
+            self.model.hidden_states = torch.compile(self.model.hidden_states, dynamic=True)
+        self._make_loop(state["loop"]["batches"] if state else 0)
+        self.watch = Watch(trainer.best_metric, higher_is_better(trainer.best_metric))
+        self.average = self._moving_average(0)
+        self.figures: dict[str, float] = {}  # of the last validation
+        self.validated = 0  # its update
+        self._before = 0.0  # seconds, before this process
+        self._clock = time.monotonic()
+        if state is not None:
+            self._load_state(state)
+        self.spent = self._budget_spent()
+        self._speed_since = (self.seconds, self.seen)
+        self.journal = Journal(start.run, self.loop.update, trainer.tensorboard, runtime.is_main)
+        self.bar = Bar(self.total_updates, self.loop.update, trainer.progress, runtime.is_main)
+
+    def _make_loop(self, batches: int) -> None:
+        """The loop after `batches` batches, and the validation beside it."""
+        config, trainer, runtime = self.config, self.trainer, self.runtime
+        batching = build.make(config.batching, "batching")
+        train, pin = self.prepared.splits["train"], runtime.device.type == "cuda"
+        stream = TrainStream(train, batching, config.seed, runtime.rank, runtime.world_size, batches, runtime.workers, pin)
+        self.updates_per_epoch = trainer.updates_per_epoch(stream.batches_per_epoch, runtime.world_size)
+        self.total_updates = trainer.total_updates(self.updates_per_epoch)
+        updates = self.objective.updates(build.make(config.optimizer, "optimizer").make)
+        schedule = build.make(config.schedule, "schedule", total_updates=self.total_updates)
+        self.loop = Loop(
+            updates, stream, runtime, schedule, seed=config.seed, accumulate=trainer.accumulate, clip_norm=trainer.clip_norm
+        )
+        decoder, metrics = build.make(config.decoding, "decoding"), build.make(config.metrics, "metrics")
+        networks = (self.model, self.output, self.objective)
+        limits = (trainer.decode_limit, trainer.samples)
+        self.validation = Validation(self.prepared, *networks, batching, decoder, metrics, runtime, *limits)
+
+    def _moving_average(self, updates: int) -> MovingAverage | None:
+        if self.trainer.ema_decay is None:
+            return None
+        return MovingAverage([*self.model.parameters(), *self.output.parameters()], self.trainer.ema_decay, updates)
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        if (state["raw"] is None) != (self.average is None):
+            raise RequestError("trainer.ema_decay cannot be switched on or off in a run under way. Start anew with fresh=true.")
+        if state["raw"] is not None:  # the weights loaded first are the average
+            self.average = self._moving_average(state["average_updates"])
+            nn.ModuleDict({"model": self.model, "output": self.output}).load_state_dict(state["raw"], strict=False)
+        self.objective.load_state_dict(state["objective"], strict=False)
+        self.loop.load_state_dict(state["loop"])
+        self.watch = Watch(**state["watch"])
+        self._before, self.validated, self.figures = state["seconds"], state["validated"], state["figures"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What going on exactly needs beyond the weights for inference: tensors and plain types."""
+        shared = {id(tensor) for network in (self.model, self.output) for tensor in network.state_dict(keep_vars=True).values()}
+        others = self.objective.state_dict(keep_vars=True).items()
+        raw = checkpoints.network_weights(self.model, self.output) if self.average else None
+        return {
+            "loop": self.loop.state_dict(),
+            "objective": {name: tensor.detach() for name, tensor in others if id(tensor) not in shared},
+            "raw": raw and {name: tensor.clone() for name, tensor in raw.items()},
+            "average_updates": self.average.updates if self.average else 0,
+            "watch": asdict(self.watch),
+            "seconds": self.seconds,
+            "validated": self.validated,
+            "figures": self.figures,
+            "fingerprint": self.prepared.fingerprint,
+        }
+
+    @property
+    def seconds(self) -> float:
+        """Time of training and validation, over all resumptions."""
+        return self._before + time.monotonic() - self._clock
+
+    @property
+    def seen(self) -> dict[str, int]:
+        """What was read so far, by the first count of the first update: {"tokens": n}. Waits for the device."""
+        return {name: int(count) for name, count in list(self.loop.totals.items())[:1]}
+
+    @property
+    def over(self) -> bool:
+        """Whether a budget is spent or patience has run out."""
+        return self.spent or (self.trainer.patience is not None and self.watch.bad >= self.trainer.patience)
+
+    def _budget_spent(self) -> bool:
+        if self.total_updates is not None and self.loop.update >= self.total_updates:
+            return True
+        return self.trainer.minutes is not None and self.agreed(self.seconds >= 60 * self.trainer.minutes)
+
+    def agreed(self, wanted: bool) -> bool:
+        """Whether any rank wants it; several ranks ask each other now and then only, since they must wait for it."""
+        if self.runtime.world_size == 1:
+            return wanted
+        return self.loop.update % _AGREE_EVERY == 0 and self.runtime.all_sum({"wanted": int(wanted)})["wanted"] > 0
+
+    def step(self) -> None:
+        """One update."""
+        self.loop.step()
+        if self.average is not None:
+            self.average.update()
+        self.bar.step()
+        self.spent = self._budget_spent()
+
+    @property
+    def validation_due(self) -> bool:
+        """Whether this update is to be validated and was not yet."""
+        update, every = self.loop.update, self.trainer.evaluate_every
+        new_epoch = int(update / self.updates_per_epoch) > int((update - 1) / self.updates_per_epoch)
+        due = self.over or (update % every == 0 if every else new_epoch)
+        return due and 0 < update != self.validated
+
+    def log(self) -> None:
+        """Write the training figures since the last time, if any."""
+        figures = self.loop.take_figures()
+        if not figures:
+            return
+        seconds, seen = self.seconds, self.seen
+        (name, count), before = next(iter(seen.items())), self._speed_since
+        speed = (count - before[1].get(name, 0)) / max(1e-9, seconds - before[0])
+        self._speed_since = (seconds, seen)
+        epoch = self.loop.update / self.updates_per_epoch
+        rest = {"lr": self.loop.learning_rate, "epoch": epoch, "seconds": seconds, f"{name}_per_second": speed}
+        self.journal.write(self.loop.update, {**seen, **figures, **rest})
+        losses = ", ".join(f"{key} {value:.4f}" for key, value in figures.items() if key.endswith("loss"))
+        left = f", {max(0.0, self.trainer.minutes - seconds / 60):.0f} min left" if self.trainer.minutes else ""
+        self.bar.show(self.loop.update, f"{losses}, epoch {epoch:.2f}, {speed:,.0f} {name}/s{left}")
+
+    def validate(self, check: Callable[[], None] = lambda: None) -> None:
+        """Measure the weights to use on the validation set, and write it down. `check` may raise in between."""
+        place = self.start.run / "samples" / f"step-{self.loop.update}.txt"
+        with self.in_average():
+            figures = self.validation.likelihood(check)
+            figures |= self.validation.quality(place)
+        best = self.watch.see(figures, self.loop.update)
+        self.figures, self.validated = figures, self.loop.update
+        self.journal.write(self.loop.update, {**self.seen, **{f"valid_{name}": value for name, value in figures.items()}})
+        text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        self.bar.show(self.loop.update, f"validation: {text}{' (best so far)' if best else ''}", always=True)
+
+    def save(self) -> Path:
+        """Write a checkpoint of this update, and remove those no longer kept."""
+        folder = self.start.run / "checkpoints" / f"step-{self.loop.update}"
+        if self.runtime.is_main:
+            self.write_checkpoint(folder, self.figures if self.validated == self.loop.update else {}, self.state_dict())
+            checkpoints.keep(folder.parent, self.trainer.keep_last, self.trainer.keep_best)
+        self.runtime.barrier()
+        return folder
+
+    def write_checkpoint(self, folder: Path, figures: dict[str, float], state: dict[str, Any] | None) -> None:
+        """Write the weights to use, with these validation figures."""
+        measured = {name: value for name, value in figures.items() if abs(value) < float("inf")}
+        manifest = checkpoints.Manifest(self.loop.update, measured, self.watch.metric, self.watch.higher)
+        with self.in_average():
+            checkpoints.write(
+                folder,
+                manifest,
+                weights=checkpoints.network_weights(self.model, self.output),
+                state=state,
+                config=kept_config(self.config),
+                save_tokenizers=lambda place: save_pair(place, self.prepared.source_tokenizer, self.prepared.target_tokenizer),
+            )
+
+    def in_average(self) -> AbstractContextManager[None]:
+        """Inside the block the weights are those to use: the moving average where there is one."""
+        return self.average.in_place() if self.average else nullcontext()
+
+    def close(self) -> None:
+        """Finish the bar and the journal."""
+        self.bar.close()
+        self.journal.close()
+
+
+def make_networks(config: DictConfig, prepared: Prepared) -> tuple[Any, OutputLayer, Any]:
+    """Model, output layer and objective with fresh weights, on the default device."""
+    sizes = (prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size)
+    model, output = build.network(config, *sizes, counts_V=prepared.target_counts_V)
+    return model, output, build.objective(config, model, output, prepared.target_tokenizer)

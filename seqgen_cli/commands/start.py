@@ -1,0 +1,119 @@
+"""Where a training run lives and where it starts: anew, from another's weights, or where it stopped."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig
+
+from seqgen_cli import build
+from seqgen_cli.data.tokenizers import Tokenizer, load_pair
+from seqgen_cli.errors import RequestError, SeqgenError
+from seqgen_cli.restore import load_weights, read_weights
+from seqgen_cli.runtime import Runtime
+from seqgen_cli.training import checkpoints
+
+_log = logging.getLogger(__name__)
+_PASSING = ("fresh", "continue", "dry_run", "json")
+"""Settings of one command, not of the run."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where to start.
+
+    Args:
+        run: the run's folder.
+        resume: the checkpoint to go on from.
+        init: the checkpoint whose weights and tokenizers to start from.
+        tokenizers: of either, source and target.
+    """
+
+    run: Path
+    resume: Path | None = None
+    init: Path | None = None
+    tokenizers: tuple[Tokenizer, Tokenizer] | None = None
+
+    @staticmethod
+    def of(config: DictConfig, runtime: Runtime) -> Start:
+        """Find it from the config; the same on all ranks.
+
+        Raises:
+            RequestError: the folder cannot be written, `continue` names no run, or `init_from` no checkpoint.
+        """
+        return runtime.broadcast(_find(config, runtime) if runtime.is_main else None) or Start(Path())
+
+    def check_data(self, before: str, now: str) -> None:
+        """Refuse to go on with other data than before (fingerprints)."""
+        if before != now:
+            raise RequestError(
+                f"The data of {self.run} are no longer what it was trained on. Restore them, or start anew with fresh=true."
+            )
+
+    def load(self, networks: dict[str, Any]) -> None:
+        """Copy the weights to start from into the networks, if there are any.
+
+        Raises:
+            RequestError: they do not fit; names the parameters.
+        """
+        folder = self.resume or self.init
+        if folder is None:
+            return
+        try:
+            load_weights(networks, read_weights(folder / "model.safetensors"), folder)
+        except SeqgenError as error:
+            if self.init is None:
+                raise
+            raise RequestError(f"init_from={self.init} does not fit this run's model and output. {error}") from error
+
+
+def kept_config(config: DictConfig) -> dict[str, Any]:
+    """The run's config as plain data, for its folder and its checkpoints."""
+    return {key: value for key, value in build.plain(config).items() if key not in _PASSING}
+
+
+def _find(config: DictConfig, runtime: Runtime) -> Start:
+    values = build.plain(config)
+    run = _continued(values) or runtime.run_folder(values)
+    if values.get("dry_run"):
+        return Start(run, None, *_init(values))
+    if values.get("fresh") and run.exists():
+        shutil.rmtree(run)
+    _claim(run, kept_config(config))
+    if not checkpoints.has_any(run):
+        return Start(run, None, *_init(values))
+    resume = checkpoints.find(run, _log.warning, last=True)
+    return Start(run, resume, None, load_pair(resume / "tokenizers"))
+
+
+def _continued(values: Mapping[str, Any]) -> Path | None:
+    if not values.get("continue"):
+        return None
+    run = Path(values["continue"])
+    if not (run / "config.yaml").is_file():
+        raise RequestError(f"continue={run} is not a run: it has no config.yaml.")
+    return run
+
+
+def _init(values: Mapping[str, Any]) -> tuple[Path | None, tuple[Tokenizer, Tokenizer] | None]:
+    if not values.get("init_from"):
+        return None, None
+    folder = checkpoints.find(values["init_from"], _log.warning)
+    return folder, load_pair(folder / "tokenizers")
+
+
+def _claim(run: Path, config: Mapping[str, Any]) -> None:
+    """Make the run's folder and write its config."""
+    try:
+        (run / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (run / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    except OSError as error:
+        raise RequestError(
+            f"The run's folder {run} cannot be written ({error.strerror}). Choose another place with runtime.runs_folder=PATH."
+        ) from error

@@ -1,0 +1,101 @@
+"""seqgen train: data x model x output layer x objective, until the budget is spent; the same command goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from seqgen_cli import build
+from seqgen_cli import runtime as running
+from seqgen_cli.commands import dry_run
+from seqgen_cli.commands.averaging import average_best
+from seqgen_cli.commands.session import Session
+from seqgen_cli.commands.start import Start
+from seqgen_cli.plots import curves
+from seqgen_cli.training.signals import InterruptedTrainingError, Interruption, StoppedError
+from seqgen_cli.training.trainer import Trainer
+
+_log = logging.getLogger(__name__)
+
+
+def run(config: DictConfig) -> dict[str, Any]:
+    """Train, or go on training; returns the run's figures."""
+    build.check(config)
+    trainer: Trainer = build.make(config.trainer, "trainer")
+    build.make(config.schedule, "schedule", total_updates=trainer.total_updates(None))  # refused before any data is read
+    runtime = build.start_runtime(config)
+    start = Start.of(config, runtime)
+    prepared = build.prepared(config, runtime, start.tokenizers, report=_log.info)
+    if config.get("dry_run"):
+        return dry_run.report(config, trainer, runtime, start, prepared)
+    log = running.log_to(start.run) if runtime.is_main else None
+    session = Session(config, trainer, runtime, start, prepared)
+    try:
+        with Interruption() as interruption:
+            _train(session, interruption)
+        return _finish(session)
+    finally:
+        session.close()
+        if log is not None:
+            running.stop_log(log)
+
+
+def _train(session: Session, interruption: Interruption) -> None:
+    """Step until the run is over; log, validate and save when due."""
+    loop, trainer = session.loop, session.trainer
+    _log.info("%s %s", "Going on with" if loop.update else "Training", session.start.run)
+
+    def stop_if_asked() -> None:
+        if session.agreed(interruption.signal != 0):
+            raise InterruptedTrainingError
+
+    check = stop_if_asked if session.runtime.world_size == 1 else lambda: None  # ranks stop together, between steps only
+    try:
+        while not session.over or session.validation_due:
+            if not session.validation_due:  # a run stopped before its validation begins with it
+                session.step()
+            if session.validation_due:
+                session.log()
+                session.validate(check)
+                session.save()
+            elif loop.update % trainer.log_every == 0:
+                session.log()
+            if trainer.save_every and loop.update % trainer.save_every == 0 and session.validated != loop.update:
+                session.save()
+            stop_if_asked()
+    except InterruptedTrainingError:
+        folder = session.save()
+        raise StoppedError(
+            f"stopped at update {loop.update} and saved {folder}; the same command goes on from there.", interruption.signal
+        ) from None
+
+
+def _finish(session: Session) -> dict[str, Any]:
+    """Average, draw, and say where everything is; done once, and found again by a run that is already over."""
+    run, watch = session.start.run, session.watch
+    place = run / "result.json"
+    result = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
+    if result.get("update") != session.loop.update:
+        result = {"run": str(run), "update": session.loop.update, "best_update": watch.best_step, watch.metric: watch.best}
+        result |= {"seconds": session.seconds, "last": session.figures}
+        if session.trainer.average:
+            result |= average_best(session, session.trainer.average)
+        if session.runtime.is_main:
+            curves(session.journal.path, run / "plots")
+            place.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if session.runtime.is_main:
+        _summarise(run, result, watch.metric)
+    return result
+
+
+def _summarise(run: Path, result: dict[str, Any], metric: str) -> None:
+    value = result.get(f"average_{metric}") if result.get("average_kept") else result[metric]
+    where = "average of the best checkpoints" if result.get("average_kept") else f"update {result['best_update']}"
+    print(f"run      {run}")
+    print(f"best     {metric} {'not a number' if value is None else f'{value:.4g}'} ({where}; {result['update']} updates made)")
+    print(f"samples  {run / 'samples'}")
+    print(f"plots    {run / 'plots'}")

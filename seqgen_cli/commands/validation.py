@@ -1,0 +1,136 @@
+"""Validation while training: exact likelihood over the whole validation set, and real decoding of part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from seqgen_cli import inference
+from seqgen_cli.data.batching import Batching, evaluation_batches
+from seqgen_cli.data.prepare import Prepared
+from seqgen_cli.metrics.perplexity import perplexity
+from seqgen_cli.metrics.translation import TranslationMetrics
+from seqgen_cli.models.base import Generator
+from seqgen_cli.outputs.base import OutputLayer
+from seqgen_cli.runtime import Runtime
+
+
+class Validation:
+    """Measures a live model on the validation split; every example once over all ranks.
+
+    Args:
+        prepared: its "valid" split is measured on.
+        model, output, objective: what is trained.
+        batching: how the split is cut into batches.
+        decoder: a decoding choice, as configured.
+        metrics: scores the decoded sentences.
+        decode_limit: sentences decoded, evenly spread over the split; None: all; 0: none.
+        samples: of these, how many are written out.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        model: Any,
+        output: OutputLayer,
+        objective: Any,
+        batching: Batching,
+        decoder: Any,
+        metrics: TranslationMetrics,
+        runtime: Runtime,
+        decode_limit: int | None,
+        samples: int,
+    ) -> None:
+        self.prepared, self.dataset = prepared, prepared.splits["valid"]
+        self.model, self.output, self.objective = model, output, objective
+        self.batching, self.decoder, self.metrics, self.runtime = batching, decoder, metrics, runtime
+        count = min(len(self.dataset), len(self.dataset) if decode_limit is None else max(decode_limit, samples))
+        translates = isinstance(model, Generator) and self.dataset.source_lengths_n is not None
+        self.decoded = _spread(len(self.dataset), count) if translates else np.arange(0)
+        self.shown = _spread(len(self.decoded), min(samples, len(self.decoded)))
+        self.scored = translates and decode_limit != 0
+
+    def likelihood(self, check: Callable[[], None] = lambda: None) -> dict[str, float]:
+        """Figures from the objective's exact sums: nll and whatever else it measures, each per prediction, and perplexity.
+
+        Args:
+            check: called between batches; may raise.
+        """
+        sums: dict[str, torch.Tensor] = {}
+        with self._evaluating():
+            for batch in evaluation_batches(self.dataset, self.batching, self.runtime.rank, self.runtime.world_size):
+                check()
+                with self.runtime.autocast():
+                    parts = self.objective.evaluate(batch.to(self.runtime.device))
+                for name, value in parts.items():
+                    sums[name] = sums[name] + value if name in sums else value
+        totals: dict[str, float] = {}
+        for of_rank in self.runtime.gather({name: float(value) for name, value in sums.items()}):
+            for name, value in of_rank.items():
+                totals[name] = totals.get(name, 0.0) + value
+        tokens = totals.pop("tokens")
+        figures = {"accuracy" if name == "correct" else name: value / tokens for name, value in totals.items()}
+        if "nll" in totals:
+            figures["perplexity"] = perplexity(totals["nll"], int(tokens))
+        return figures
+
+    def quality(self, place: Path) -> dict[str, float]:
+        """Decode, score by the run's metrics, and write the samples to `place`; empty where the model does not translate."""
+        if not len(self.decoded):
+            return {}
+        sources, references = self.dataset.source_lines(self.decoded), self.dataset.target_lines(self.decoded)
+        with self._evaluating():
+            outputs = self._translated(sources)
+        if self.runtime.is_main and len(self.shown):
+            _write_samples(place, [(sources[i], references[i], outputs[i]) for i in self.shown])
+        if not self.scored:
+            return {}
+        scores = self.metrics.compute(outputs, [references], self.prepared.target_language, bootstrap=0)
+        return {name: figure.value for name, figure in scores.items()}
+
+    def _translated(self, lines: Sequence[str]) -> list[str]:
+        """The lines decoded, shared out over the ranks."""
+        tokenizers = (self.prepared.source_tokenizer, self.prepared.target_tokenizer)
+        translator = inference.Translator([(self.model, self.output)], *tokenizers, self.decoder, self.runtime)
+        rank, world_size = self.runtime.rank, self.runtime.world_size
+        mine = [translation.text for translation in translator.translate(lines[rank::world_size])]
+        outputs = [""] * len(lines)
+        for number, part in enumerate(self.runtime.gather(mine)):
+            outputs[number::world_size] = part
+        return outputs
+
+    def _evaluating(self) -> _Evaluating:
+        return _Evaluating(self.objective)
+
+
+class _Evaluating:
+    """Evaluation mode and no gradient inside the block; training mode after it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.no_grad = torch.no_grad()
+
+    def __enter__(self) -> None:
+        self.module.eval()
+        self.no_grad.__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        self.no_grad.__exit__(*raised)
+        self.module.train()
+
+
+def _spread(count: int, wanted: int) -> np.ndarray:
+    """`wanted` of the numbers 0 .. count - 1, evenly spread."""
+    return np.arange(wanted) * count // max(1, wanted)
+
+
+def _write_samples(place: Path, samples: Sequence[tuple[str, str, str]]) -> None:
+    """Source, reference and output of each sentence, and an empty line."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    blocks = [f"source:    {source}\nreference: {reference}\noutput:    {output}\n" for source, reference, output in samples]
+    place.write_text("\n".join(blocks), encoding="utf-8")

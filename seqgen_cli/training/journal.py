@@ -1,0 +1,104 @@
+"""What a run writes down as it goes: metrics.jsonl, TensorBoard events, and the bar on the terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+_log = logging.getLogger(__name__)
+_PLAIN_EVERY = 10.0  # seconds between log lines where there is no bar
+
+
+class Journal:
+    """Numbers of a run, one JSON object a line, each with `update` and what was read so far.
+
+    Resuming cuts the file back to the update resumed from, so that it ends as that of a run never stopped.
+
+    Args:
+        run: the run's folder.
+        update: updates made before.
+        tensorboard: also write TensorBoard events.
+        writes: False on all ranks but the main: nothing is written.
+    """
+
+    def __init__(self, run: Path, update: int, tensorboard: bool, writes: bool) -> None:
+        self.path = run / "metrics.jsonl"
+        self._writes = writes
+        self._board: SummaryWriter | None = None
+        if writes:
+            _cut_back(self.path, update)
+            if tensorboard:
+                from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+                self._board = SummaryWriter(str(run / "tensorboard"), purge_step=update + 1 if update else None)
+
+    def write(self, update: int, figures: Mapping[str, float]) -> None:
+        """Add a line; what is not finite is written as null."""
+        if not self._writes:
+            return
+        record = {"update": update} | {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        if self._board is not None:
+            for name, value in figures.items():
+                self._board.add_scalar(name.replace("valid_", "valid/"), value, update)
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+
+def _cut_back(path: Path, update: int) -> None:
+    """Drop what was written after `update`, and a line that an abrupt end left unfinished."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["update"] <= update:
+                kept.append(line)
+        except ValueError:
+            continue
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    temporary.replace(path)
+
+
+class Bar:
+    """Progress on stderr: a bar on a terminal, else a log line now and then.
+
+    Args:
+        total: updates of the whole run, None where only time bounds it. done: updates made before.
+        bar: draw it if stderr is a terminal. shown: False on all ranks but the main.
+    """
+
+    def __init__(self, total: int | None, done: int, bar: bool, shown: bool) -> None:
+        self._total, self._shown = total, shown
+        self._last_line = time.monotonic()
+        drawn = shown and bar and sys.stderr.isatty()
+        self._bar = tqdm(total=total, initial=done, disable=not drawn, unit="update", dynamic_ncols=True, mininterval=0.5)
+
+    def step(self) -> None:
+        """One more update; draws at most twice a second."""
+        self._bar.update()
+
+    def show(self, update: int, text: str, always: bool = False) -> None:
+        """The latest figures: beside the bar, or as a line."""
+        self._bar.set_postfix_str(text, refresh=False)
+        if self._shown and (always or (self._bar.disable and time.monotonic() - self._last_line >= _PLAIN_EVERY)):
+            self._last_line = time.monotonic()
+            _log.info("update %d%s: %s", update, f" of {self._total}" if self._total else "", text)
+
+    def close(self) -> None:
+        self._bar.close()

@@ -1,0 +1,110 @@
+"""seqgen bench: its counts against closed forms, its figures against each other."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from seqgen_cli import build
+from seqgen_cli.commands import bench
+from tests.helpers import choices
+
+TINY = [
+    "synthetic.source_vocab_size=40",
+    "synthetic.target_vocab_size=30",
+    "synthetic.sentences=60",
+    "synthetic.mean_length=6",
+    "batching.max_tokens=100",
+    "bench.warmup=1",
+    "bench.steps=3",
+    "bench.sentences=4",
+]
+SMALL = {
+    "rnn": ["model.hidden_size=16", "model.embedding_size=16"],
+    "attention": ["model.hidden_size=16", "model.embedding_size=16"],
+    "transformer": ["model.hidden_size=16", "model.ffn_size=32"],
+}
+
+
+def composed(*overrides):
+    return build.compose("bench", [*TINY, *overrides])
+
+
+def material_of(config):
+    return bench._material(config, build.start_runtime(config))
+
+
+def test_the_reference_rnn_has_25_428_800_parameters():
+    config = build.compose("bench", ["model=rnn", "parameters_only=true"])
+    figures = bench.run(config)
+    assert (figures["parameters"], figures["trainable_parameters"]) == (25_428_800, 25_428_800)
+
+
+def test_shared_parameters_count_once():
+    counts = {
+        tied: bench.run(composed("model.hidden_size=16", f"output.tied={tied}", "parameters_only=true"))["parameters"]
+        for tied in ("true", "false")
+    }
+    assert counts["false"] - counts["true"] == 30 * 16
+
+
+@pytest.mark.parametrize("model", sorted(set(choices("model")) & set(SMALL)))
+def test_figures_of_each_model_agree_with_each_other(model, capsys):
+    config = composed(f"model={model}", *SMALL[model])
+    figures = json.loads(json.dumps(bench.run(config)))
+    low, high = figures["train_tokens_per_second_quartiles"]
+    assert 0 < low <= figures["train_tokens_per_second"] <= high
+    assert figures["matmul_share"] == figures["train_flops_per_second"] / figures["matmul_flops_per_second"]
+    assert 0 < figures["matmul_share"] < 1
+    assert figures["greedy_sentences_per_second"] > 0 and figures["beam_sentences_per_second"] > 0
+    mean = material_of(config).dataset.target_lengths_n.mean()
+    assert figures["decode_length"] == round(float(mean))
+    printed = capsys.readouterr().out
+    assert "beam 5, sentences/s" in printed and f"{figures['parameters']:,}" in printed and "60 synthetic pairs" in printed
+
+
+def test_operations_of_a_step_are_six_for_each_weight_and_position():
+    """An LSTM encoder-decoder is matrix products alone: forward, and backward for input and weight, 2 operations each."""
+    config = composed("model=rnn", *SMALL["rnn"])
+    material = material_of(config)
+    batch = material.dataset.batch(np.arange(8))
+    parameters = dict(bench._networks(config, material, torch.device("meta")).model.named_parameters())
+    size = {
+        side: sum(p.numel() for name, p in parameters.items() if name.startswith(side) and p.ndim == 2 and "embed" not in name)
+        for side in ("encoder", "decoder")
+    }
+    expected = 6 * (
+        size["encoder"] * batch.source_BS.numel() + size["decoder"] * batch.targets_BT.numel() + 30 * 16 * len(batch.targets_N)
+    )
+    assert min(size.values()) > 0
+    np.testing.assert_allclose(bench.step_flops(config, material, [batch]), [expected], rtol=0.05)
+
+
+def test_every_output_has_the_length_asked_for(monkeypatch):
+    seen = []
+    generate = bench.generate
+    monkeypatch.setattr(bench, "generate", lambda *given: seen.append(generate(*given)))
+    bench.run(composed(*SMALL["transformer"], "bench.decode_length=9", "bench.steps=1"))
+    assert len(seen) == 4  # greedy and beam, each once to warm up
+    assert all((hypotheses.lengths_BK == 9).all() for hypotheses in seen)
+
+
+def test_batches_of_a_data_set(tmp_path):
+    for side in ("ja", "en"):
+        lines = [" ".join(np.random.default_rng(i).choice(list("abcdefgh"), size=5)) for i in range(50)]
+        (tmp_path / f"train.{side}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    figures = bench.run(
+        composed(
+            *SMALL["transformer"],
+            "data=text",
+            f"data.train={tmp_path}/train",
+            "data.source_language=ja",
+            "data.target_language=en",
+            "tokenizer.vocab_size=14",
+            f"runtime.cache_folder={tmp_path}/cache",
+            "bench.sentences=0",
+        )
+    )
+    assert figures["train_tokens_per_second"] > 0
+    assert "greedy_sentences_per_second" not in figures

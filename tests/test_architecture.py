@@ -1,0 +1,195 @@
+"""The shape of the code, read from its syntax trees: who imports whom, who may read the environment, where tensors are made."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "seqgen_cli"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+FACTORIES = frozenset(
+    {"arange", "as_tensor", "empty", "empty_strided", "eye", "from_numpy", "full", "linspace", "logspace", "normal", "ones"}
+    | {"rand", "randint", "randn", "randperm", "range", "scalar_tensor", "sparse_coo_tensor", "tensor", "tril_indices"}
+    | {"triu_indices", "zeros", "hann_window"}
+)
+"""torch functions that make a tensor from nothing, on the default device unless told."""
+
+DEVICE_FREE = frozenset({"from_numpy"})
+"""Those without `device=`: always on the CPU, so not for code that runs on a device."""
+
+EVERYWHERE = frozenset({"errors", "words"})
+"""Rooms of a few plain helpers that anyone may use."""
+
+MAY_IMPORT: dict[str, frozenset[str]] = {
+    "errors": frozenset(),
+    "words": frozenset(),
+    "settings": frozenset(),
+    "listing": frozenset(),
+    "measure": frozenset(),
+    "plots": frozenset(),
+    "layers": frozenset(),
+    "data.batch": frozenset(),
+    "runtime": frozenset(),
+    "signatures": frozenset(),
+    "data": frozenset({"data.batch", "layers"}),
+    "models": frozenset({"layers", "data.batch"}),
+    "outputs": frozenset({"layers"}),
+    "decoding": frozenset({"models.base", "outputs.base", "layers", "data.batch"}),
+    "metrics": frozenset({"models.base", "outputs.base", "data.batch", "objectives.base"}),
+    "objectives": frozenset({"models.base", "outputs.base", "layers", "decoding", "metrics", "data.batch"}),
+    "training": frozenset({"objectives.base", "runtime", "data.batch", "layers"}),
+    "groups": frozenset({"models.base", "outputs.base", "objectives.base", "signatures"}),
+    "restore": frozenset({"groups"}),
+    "hydra_main": frozenset({"grammar"}),
+    "compose": frozenset({"groups", "hydra_main", "listing", "settings", "signatures"}),
+    "build": frozenset(
+        {"compose", "groups", "listing", "restore", "runtime", "settings", "signatures", "outputs.base", "models.base", "data"}
+    ),
+    "inference": frozenset(
+        {"build", "decoding", "data", "data.batch", "runtime", "models.base", "outputs.base", "training", "settings", "layers"}
+    ),
+    "commands": frozenset(
+        {"build", "inference", "training", "decoding", "metrics", "data", "data.batch", "runtime", "models.base", "outputs.base"}
+        | {"objectives.base", "layers", "listing", "measure", "plots", "restore", "settings"}
+    ),
+    "grammar": frozenset({"listing", "settings"}),
+    "helptext": frozenset({"grammar", "listing", "settings"}),
+    "sweep": frozenset({"build", "cli", "commands", "compose", "grammar", "hydra_main", "runtime"}),
+    "cli": frozenset({"build", "commands", "grammar", "helptext", "hydra_main", "runtime", "sweep"}),
+    "__main__": frozenset({"cli"}),
+    "__init__": frozenset({"inference"}),
+}
+"""What each room may import besides itself and EVERYWHERE. `x.base` allows that one file, `x` every file of the room."""
+
+HYDRA = frozenset({"build", "cli", "commands", "compose", "hydra_main", "inference", "sweep"})
+ENVIRONMENT = {"runtime.py": None, "cli.py": {"RANK"}, "hydra_main.py": {"COMP_LINE", "HYDRA_FULL_ERROR"}}
+"""Who reads the environment, and which variables (None: any). runtime needs torch, which --help and completion must not load."""
+
+TAKES_ANY_NAME = frozenset({"build.py:make", "data/phrasebook/construction.py:construction"})
+"""make gives each value to the constructor that declares it; the slots of a construction are the parameters of its sentence."""
+
+
+def room(path: Path) -> str:
+    """data/batch.py -> "data.batch" (a room of its own), models/rnn.py -> "models", build.py -> "build"."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return "data.batch" if parts == ("data", "batch") else parts[0]
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every module imported anywhere in the file, functions included; `from a import b` as a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def label(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def allowed(mine: str, parts: list[str]) -> bool:
+    """Whether room `mine` may import the module seqgen_cli.<parts>."""
+    its = "data.batch" if parts[:2] == ["data", "batch"] else parts[0]
+    return its == mine or its in EVERYWHERE | MAY_IMPORT[mine] or ".".join(parts[:2]) in MAY_IMPORT[mine]
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_imports_run_one_way(path: Path) -> None:
+    mine = room(path)
+    assert mine in MAY_IMPORT, f"say in MAY_IMPORT what {mine} may import"
+    for module in imports(parsed(path)):
+        parts = module.split(".")
+        # A top-level `from seqgen_cli import build` is a.b too; seqgen_cli.configs is data, not code.
+        if parts[0] == "seqgen_cli" and len(parts) > 1 and parts[1] != "configs":
+            assert allowed(mine, parts[1:]), f"{label(path)} imports {module}"
+
+
+def test_the_table_forbids_what_the_design_forbids() -> None:
+    assert not allowed("models", ["outputs", "softmax"])
+    assert not allowed("models", ["objectives", "base"])
+    assert not allowed("decoding", ["models", "rnn"])
+    assert not allowed("training", ["objectives", "mle"])
+    assert not allowed("layers", ["data", "batch"])
+    assert allowed("decoding", ["models", "base", "Generator"])
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_only_the_command_line_and_build_know_hydra(path: Path) -> None:
+    used = {module.split(".")[0] for module in imports(parsed(path))} & {"hydra", "omegaconf"}
+    assert not used or room(path) in HYDRA
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_only_runtime_reads_the_environment_and_imports_distributed(path: Path) -> None:
+    tree = parsed(path)
+    text = path.read_text(encoding="utf-8")
+    if label(path) != "runtime.py":
+        assert not any(module.startswith("torch.distributed") for module in imports(tree))
+        assert "dist." not in text or "torch.distributed" not in text
+    names = {
+        node.slice.value if isinstance(node, ast.Subscript) else node.args[0].value  # type: ignore[attr-defined]
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Subscript) and _is_environ(node.value))
+        or (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_environ(node.func.value))
+        or (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("getenv", "putenv"))
+    }
+    mentions = any(_is_environ(node) or (isinstance(node, ast.Attribute) and node.attr == "getenv") for node in ast.walk(tree))
+    variables = ENVIRONMENT.get(label(path), set())
+    assert variables is None or (names <= variables and (not mentions or bool(names))), (
+        f"{label(path)} reads {names or 'os.environ'}"
+    )
+
+
+def _is_environ(node: ast.AST) -> bool:
+    return (isinstance(node, ast.Attribute) and node.attr == "environ") or (isinstance(node, ast.Name) and node.id == "environ")
+
+
+def stray_factories(tree: ast.AST) -> list[int]:
+    """Lines of calls such as torch.zeros(...) that do not say their device."""
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+            name, keywords = node.func.attr, {keyword.arg for keyword in node.keywords}
+            if node.func.value.id == "torch" and name in FACTORIES and (name in DEVICE_FREE or "device" not in keywords):
+                lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if room(path) in ("models", "layers", "outputs", "objectives", "decoding")], ids=label
+)
+def test_tensors_are_made_on_a_named_device(path: Path) -> None:
+    assert stray_factories(parsed(path)) == []
+
+
+def test_a_stray_factory_is_seen() -> None:
+    source = "import torch\na = torch.zeros(3)\nb = torch.ones(3, device=a.device)\nc = torch.from_numpy(x)\nd = a.new_zeros(3)\n"
+    assert stray_factories(ast.parse(source)) == [2, 4]
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_functions_name_their_arguments(path: Path) -> None:
+    """No **kwargs: a misspelt key must not vanish in one."""
+    takes_any = {
+        f"{label(path)}:{node.name}"
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.args.kwarg
+    }
+    assert takes_any <= TAKES_ANY_NAME
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_files_stay_readable(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 400
+    assert path.name == "__init__.py" or lines[0].startswith('"""'), "a file starts by saying what it is"
