@@ -47,7 +47,7 @@ def animals_outdoors(place: Place, animal: Noun, count: Number) -> Pair:
     )
 
 
-@construction(room=places.ROOMS, people=nouns.PEOPLE_SEEN, count=times.COUNTS)
+@construction(room=places.ROOMS, people=(*nouns.PASSERS_BY, *nouns.JOBS), count=times.COUNTS)
 def people_in_room(room: Place, people: Noun, count: Number) -> Pair:
     be = "was" if count.value == 1 else "were"
     return f"{room.ja}に{people.ja}が{count.ja}人いました。", f"There {be} {people.counted(count.value)} {room.there}."

@@ -78,7 +78,7 @@ def is_not_very(this: Demonstrative, thing: Noun, how: Adjective) -> Pair:
     return f"{this.ja}{thing.ja}はあまり{how.negative}。", capital(f"{this.with_noun(thing)} {thing.be} not very {how.en}.")
 
 
-@construction(this=THIS, thing=DESCRIBED, how=DESCRIBING)
+@construction(this=THIS[:2], thing=DESCRIBED, how=DESCRIBING)
 def was_not(this: Demonstrative, thing: Noun, how: Adjective) -> Pair:
     if not how.fits(thing):
         return None
@@ -115,7 +115,7 @@ def need_not(when: Word, who: Person, action: Action) -> Pair:
     )
 
 
-@construction(place=(*places.INDOORS, *places.OUTDOORS, *_SILENT), action=_FORBIDDEN)
+@construction(place=(*_SILENT, *places.OUTDOORS), action=_FORBIDDEN)
 def please_do_not(place: Place, action: Action) -> Pair:
     if action.fits(place):
         return None

@@ -8,7 +8,7 @@ from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Place, Verb, Word
+from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Place, Verb, Word, without
 
 _MADE = (
     *actions.BAKING,
@@ -104,7 +104,7 @@ def looking_for_someone(who: Person, action: Action) -> Pair:
     )
 
 
-@construction(place=(*places.OUTDOORS, *places.FIELDS[-5:]), does=_MOVES, animal=_PETS, owner=people.OWNERS)
+@construction(place=without(places.FIELDS, "市場 谷"), does=_MOVES, animal=_PETS, owner=people.OWNERS)
 def animal_that(place: Place, does: Verb, animal: Noun, owner: Person) -> Pair:
     if animal.ja == "亀" and does.en == "run":
         return None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from seqgen_cli.data.phrasebook.lexicon import nouns
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Noun
+from seqgen_cli.data.phrasebook.words import Action, Noun, entries
 
 
 def _with(
@@ -21,8 +21,7 @@ def _with(
 
 def _alone(kind: str, table: str) -> tuple[Action, ...]:
     """Verbs without an object: `Japanese English` entries."""
-    entries = (entry.split(" ") for entry in table.split(", "))
-    return tuple(Action(ja, en.replace("_", " "), verb(ja, en.replace("_", " ")), None, "", kind) for ja, en in entries)
+    return tuple(Action(ja, en, verb(ja, en), None, "", kind) for ja, en in entries(table))
 
 
 _BAKED = nouns.read("dish", "つ", "ケーキ cake, クッキー cookie, アップルパイ apple_pie, ピザ pizza")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from seqgen_cli.data.phrasebook.words import Adjective
+from seqgen_cli.data.phrasebook.words import Adjective, entries
 
 _I: Literal["i"] = "i"
 _NA: Literal["na"] = "na"
@@ -12,8 +12,7 @@ _NA: Literal["na"] = "na"
 
 def read(kind: Literal["i", "na"], topics: str, table: str) -> tuple[Adjective, ...]:
     """The adjectives of a table of `Japanese English` entries; `_` is a space."""
-    words = (entry.split(" ") for entry in table.split(", "))
-    return tuple(Adjective(ja, en.replace("_", " "), kind, frozenset(topics.split())) for ja, en in words)
+    return tuple(Adjective(ja, en, kind, frozenset(topics.split())) for ja, en in entries(table))
 
 
 SIZES = read(_I, "goods machine furniture clothes building instrument house area animal", "大きい big, 小さい small")

@@ -89,6 +89,7 @@ _TABLE = """
 触る 5 touch
 集める 1 collect
 忘れる 1 forget forgot forgotten
+好く 5 like
 置く 5 put put put
 始まる 5 start
 終わる 5 end
