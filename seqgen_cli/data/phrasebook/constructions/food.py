@@ -92,7 +92,12 @@ def cannot_eat(who: Person, first: Noun, second: Noun) -> Pair:
 @construction(first=_INGREDIENTS, second=_INGREDIENTS, dish=nouns.DISHES)
 def made_with(first: Noun, second: Noun, dish: Noun) -> Pair:
     fitting = _FOR_CAKES if dish.ja in ("ケーキ", "アップルパイ", "アイスクリーム") else _FOR_MEALS
-    if first is second or first not in fitting or second not in fitting or dish.ja == "おにぎり":
+    if (
+        first is second
+        or first not in fitting
+        or second not in fitting
+        or dish.ja in ("おにぎり", "ステーキ", "寿司", "ホットドッグ")
+    ):
         return None
     return (
         f"{first.ja}と{second.ja}で{dish.ja}を作りましょう。",
@@ -107,7 +112,7 @@ def dish_was(this: Demonstrative, dish: Noun, taste: Adjective, degree: Word) ->
     return f"{this.ja}{dish.ja}は{degree.ja}{taste.past}。", capital(f"{this.with_noun(dish)} was {degree.en} {taste.en}.")
 
 
-@construction(who=people.PEOPLE, drink=nouns.DRINKS, count=times.MANY)
+@construction(who=people.PEOPLE, drink=nouns.DRINKS, count=times.MANY[:7])
 def drinks_a_day(who: Person, drink: Noun, count: Number) -> Pair:
     return (
         f"{who.ja}は1日に{drink.ja}を{count.ja}杯飲みます。",

@@ -8,7 +8,7 @@ from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.times import Number
-from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word, without
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word, named, without
 
 _WARES = (
     *nouns.CLOTHES,
@@ -21,8 +21,7 @@ _WARES = (
 # What the cheapest and the dearest of a kind may cost, in yen.
 _PRICE_OF = {"goods": (200, 20_000), "clothes": (900, 65_000), "reading": (300, 4_000), "machine": (3_000, 98_000)}
 _PRICE_OF |= {"instrument": (12_000, 98_000), "stationery": (80, 3_000)}
-_CHEAP = tuple(price for price in times.PRICES if price.value <= 1_000)
-_STAMPS = tuple(noun for noun in (*nouns.STATIONERY, *nouns.FRUIT, *nouns.VEGETABLES) if noun.counter)
+_BY_THE_PIECE = (*nouns.FRUIT, *nouns.VEGETABLES, *named(nouns.STATIONERY, "切手 葉書 封筒 カード 鉛筆 ペン 消しゴム ノート"))
 _OPPOSITES = {"大きい": "小さい", "高い": "安い", "重い": "軽い", "長い": "短い", "派手": "地味", "厚い": "薄い"}
 _OPPOSITES |= {right: left for left, right in _OPPOSITES.items()}
 _BY_JA = {
@@ -55,9 +54,9 @@ def how_much(this: Demonstrative, thing: Noun, price: Number) -> Pair:
     )
 
 
-@construction(thing=_STAMPS, count=times.MANY, price=_CHEAP)
+@construction(thing=_BY_THE_PIECE, count=times.MANY, price=times.PRICES)
 def price_together(thing: Noun, count: Number, price: Number) -> Pair:
-    if thing.counter == "つ":
+    if not 50 <= price.value / count.value <= 300:
         return None
     return (
         f"{thing.ja}を{count.ja}{thing.counter}ください。全部で{price.ja}ですね。",
@@ -89,7 +88,7 @@ def paid(who: Person, this: Demonstrative, thing: Noun, price: Number) -> Pair:
 
 @construction(city=places.CITIES, arrival=places.CITIES, vehicle=places.VEHICLES[:3], price=times.PRICES)
 def fare(city: Place, arrival: Place, vehicle: Word, price: Number) -> Pair:
-    if city is arrival or vehicle.ja == "車" or price.value < 800:
+    if city is arrival or vehicle.ja == "車" or not 1_000 <= price.value <= 20_000:
         return None
     return (
         f"{city.ja}から{arrival.ja}までの{vehicle.ja}の料金は{price.ja}です。",

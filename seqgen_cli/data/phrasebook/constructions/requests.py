@@ -77,7 +77,7 @@ def would_you_like(when: Word, action: Action) -> Pair:
     return f"{when.ja}一緒に{action.stem}ませんか。", f"Would you like to {action.base} with me {when.en}?"
 
 
-@construction(when=times.SOON, who=people.PEOPLE, action=_DUTIES)
+@construction(when=times.LATER, who=people.PEOPLE, action=_DUTIES)
 def has_to(when: Word, who: Person, action: Action) -> Pair:
     return (
         f"{when.ja}、{who.ja}は{action.nai_stem}なければなりません。",

@@ -6,10 +6,10 @@ from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital, ing
 from seqgen_cli.data.phrasebook.lexicon import actions, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Noun, Person, Place, Word, named, phrases
+from seqgen_cli.data.phrasebook.words import Action, Noun, Person, Place, Word, named, phrases, without
 
 _PLACES = (*places.INDOORS, *places.OUTDOORS)
-_PLANNED = (*actions.SHOPPING, *actions.SELLING, *actions.STUDYING, *actions.PAINTING, *actions.REPAIRING, *actions.BAKING)
+_PLANNED = (*actions.BUYING_GOODS, *actions.SELLING, *actions.STUDYING, *actions.PAINTING, *actions.REPAIRING, *actions.BAKING)
 _SPOTS = (*places.CITIES, *places.ABROAD)
 _IN_CITY = (*actions.EATING, *actions.BUYING_GOODS, *actions.PICTURES, *actions.WATCHING[:1], *actions.STUDYING)
 _FIRST = (*actions.CHORES, *actions.STUDYING, *actions.WRITING, *actions.HOUSEWORK)
@@ -97,8 +97,8 @@ def after_doing(who: Person, first: Action, second: Action) -> Pair:
 @construction(who=people.PEOPLE, first=_THEN, second=_FIRST)
 def before_doing(who: Person, first: Action, second: Action) -> Pair:
     return (
-        f"{who.ja}は{first.plain}前に、{second.stem}ます。",
-        capital(f"{who.en} {who.present(second.verb)}{second.many} before {first.verb.ing}{first.many}."),
+        f"{who.ja}は{first.plain}前に、{second.stem}ました。",
+        capital(f"{who.en} {second.past} before {first.ing}."),
     )
 
 
@@ -122,7 +122,12 @@ def as_a_child(who: Person, place: Place, action: Action) -> Pair:
     )
 
 
-@construction(giver=people.OWNERS, taker=people.YOUNG, gift=_GIFTS, occasion=_OCCASIONS)
+@construction(
+    giver=people.OWNERS,
+    taker=people.YOUNG,
+    gift=without(_GIFTS, " ".join(noun.ja for noun in nouns.STATIONERY)),
+    occasion=_OCCASIONS,
+)
 def gave(giver: Person, taker: Person, gift: Noun, occasion: Word) -> Pair:
     if giver is taker:
         return None
@@ -140,7 +145,7 @@ def gave_me(giver: Person, gift: Noun, when: Word) -> Pair:
 @construction(
     when=times.RECENTLY,
     friend=people.FRIENDS,
-    place=places.TOWN,
+    place=without(places.TOWN, "警察署 消防署 大使館 交番"),
     action=(*actions.MEALS, *actions.WATCHING[:1], *actions.OUTINGS[:2]),
 )
 def met_and(when: Word, friend: Person, place: Place, action: Action) -> Pair:

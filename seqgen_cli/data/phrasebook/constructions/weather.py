@@ -42,7 +42,7 @@ def _suits(weather: Weather, action: Action) -> bool:
     return weather.en in (_FINE if action in _OUTDOORS else _WET)
 
 
-@construction(when=times.SOON, city=_CITIES, weather=_EVENTS)
+@construction(when=times.LATER, city=_CITIES, weather=_EVENTS)
 def forecast(when: Word, city: Place, weather: Weather) -> Pair:
     return f"{when.ja}、{city.ja}では{weather.ja}でしょう。", f"It will probably {weather.en} in {city.en} {when.en}."
 
@@ -64,7 +64,7 @@ def weather_so_let_us(weather: Weather, friend: Person, action: Action) -> Pair:
     )
 
 
-@construction(weather=_EVENTS, when=times.SOON[:2] + times.SOON[4:11], who=people.PEOPLE, action=(*_OUTDOORS, *actions.AT_HOME))
+@construction(weather=_EVENTS, when=times.SOON, who=people.PEOPLE, action=(*_OUTDOORS, *actions.AT_HOME))
 def if_weather(weather: Weather, when: Word, who: Person, action: Action) -> Pair:
     if not _suits(weather, action):
         return None
@@ -88,7 +88,9 @@ def temperature(city: Place, now: Word, degrees: Number) -> Pair:
 
 @construction(city=_CITIES, season=nouns.SEASONS, degree=_DEGREE, how=adjectives.TEMPERATURES)
 def season_is(city: Place, season: Noun, degree: Word, how: Adjective) -> Pair:
-    if how.en not in {"summer": ("hot", "cool", "humid"), "winter": ("cold", "warm")}.get(season.en, ("warm", "cool")):
+    winter = "warm" if city.en in ("Nagasaki", "Fukuoka", "Rome") else "cold"
+    summer = ("cool",) if city.en in ("Sapporo", "London") else ("hot", "humid")
+    if how.en not in {"summer": summer, "winter": (winter,)}.get(season.en, ("warm", "cool")):
         return None
     return f"{city.ja}の{season.ja}は{degree.ja}{how.ja}です。", f"{capital(season.en)} in {city.en} is {degree.en} {how.en}."
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from seqgen_cli.data.phrasebook.lexicon import nouns
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Noun, entries
+from seqgen_cli.data.phrasebook.words import Action, Noun, entries, named, without
 
 
 def _with(
@@ -98,8 +98,28 @@ HOBBIES = (
 )
 CHORES = (*CLEANING, *WASHING, *REPAIRING, *PAINTING, *HOUSEWORK[:3])
 AT_HOME = (*READING, *WRITING, *WATCHING, *LISTENING, *STUDYING, *BAKING, *MAKING, *HOUSEWORK)
-ABILITIES = (*PLAYING_SPORTS, *PLAYING_MUSIC, *SPEAKING, *DRIVING, *RIDING, *MAKING, *BAKING, *OUTINGS[1:2], *MUSIC_MAKING)
-EVERYDAY = (*MEALS, *READING, *WATCHING, *LISTENING, *PLAYING_SPORTS, *STUDYING, *HOUSEWORK, *OUTINGS[:4])
+ABILITIES = (
+    *PLAYING_SPORTS,
+    *PLAYING_MUSIC,
+    *SPEAKING,
+    *DRIVING,
+    *RIDING,
+    *MAKING,
+    *BAKING,
+    *named(OUTINGS, "泳ぐ"),
+    *MUSIC_MAKING,
+)
+EVERYDAY = (
+    *EATING,
+    *without(DRINKING, "水を飲む"),
+    *READING,
+    *WATCHING,
+    *LISTENING,
+    *PLAYING_SPORTS,
+    *STUDYING,
+    *HOUSEWORK,
+    *without(OUTINGS, "釣りをする"),
+)
 DONE = (*MEALS, *READING, *WRITING, *SHOPPING, *MAKING, *BAKING, *CHORES, *WATCHING, *STUDYING, *BORROWING, *SELLING)
 ANYWHERE = (
     *MEALS,

@@ -43,7 +43,8 @@ CONTENTS = (
     *read(_NA, "reading subject language", "簡単 simple"),
 )
 QUALITIES = (
-    *read(_NA, "goods machine furniture clothes", "丈夫 sturdy, 便利 useful"),
+    *read(_NA, "goods machine furniture clothes", "丈夫 sturdy"),
+    *read(_NA, "goods machine", "便利 useful"),
     *read(_NA, "goods furniture clothes", "すてき lovely, 派手 flashy, 地味 plain"),
     *read(_I, "goods clothes animal", "かわいい cute"),
     *read(_I, "goods clothes building area", "美しい beautiful"),

@@ -79,8 +79,8 @@ LONG_AGO = (
 SOON = (
     *phrases("明日 tomorrow, あさって the_day_after_tomorrow, 来週 next_week, 今度の週末に this_weekend"),
     *(Word(f"来週の{day.ja}に", f"next {day.en}") for day in WEEKDAYS),
-    *(Word(f"{count}日後に", f"in {english.number(count)} days") for count in range(3, 7)),
 )
+LATER = (*SOON, *(Word(f"{count}日後に", f"in {english.number(count)} days") for count in range(3, 7)))
 SEASONAL = (
     *phrases(
         "来月 next_month, 来年 next_year, 今年の春に this_spring, 今年の夏に this_summer, "
@@ -90,7 +90,7 @@ SEASONAL = (
 )
 HABITUALLY = (
     *phrases("毎日 every_day, 毎朝 every_morning, 毎晩 every_night, 毎週 every_week, 週末に on_weekends, 毎月 every_month"),
-    *(Word(f"毎週{day.ja}", f"every {day.en}") for day in WEEKDAYS),
+    *(Word(f"毎週{day.ja}に", f"every {day.en}") for day in WEEKDAYS),
 )
 OFTEN = phrases("いつも always, よく often, たいてい usually, ときどき sometimes, たまに occasionally")
 HALVES = phrases("午前 a.m., 午後 p.m.")
