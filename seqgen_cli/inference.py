@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from seqgen_cli.data.batching import ByTokens
 from seqgen_cli.data.sentences import joined, split_long
 from seqgen_cli.data.tokenizers import Tokenizer
 from seqgen_cli.decoding.base import Decoder, Specials
+from seqgen_cli.decoding.beam import BeamSearch
 from seqgen_cli.decoding.steps import Network, generate
 from seqgen_cli.errors import RequestError
 from seqgen_cli.models.base import Aligner, Generator
@@ -121,29 +123,30 @@ class Translator:
         self.batch_tokens = batch_tokens
         self.max_source_tokens = max_source_tokens
 
-    def translate(self, lines: Sequence[str], progress: bool = False, first_index: int = 0) -> list[Translation]:
+    def translate(self, lines: Sequence[str], progress: bool = False) -> list[Translation]:
         """One Translation a line.
 
         Args:
             lines: without line ends. A line of nothing but spaces gives an empty output.
             progress: show a bar on stderr, where that is a terminal.
-            first_index: number of the first line; a sampling decoder draws by (seed, line number).
         """
-        parts = split_long(self.source_tokenizer, lines, self.max_source_tokens)
-        flat = [(line, place, ids) for line, group in enumerate(parts) for place, ids in enumerate(group)]
-        outputs: list[list[Hypothesis]] = [[] for _ in flat]
-        lengths_n1 = np.array([[len(ids) + 1] for *_, ids in flat], dtype=np.int64).reshape(-1, 1)
-        bar = tqdm(total=len(flat), desc="translating", unit=" lines", leave=False, disable=None if progress else True)
-        with bar, self._evaluating():
-            for rows in ByTokens(self.batch_tokens).plan(lengths_n1)[::-1] if flat else []:
-                # Parts of a line differ in the high bits of the index.
-                index = [first_index + flat[row][0] + (flat[row][1] << 40) for row in rows]
-                found = self._decode(index, [flat[row][2] for row in rows])
-                for row, hypotheses in zip(rows, found, strict=True):
-                    outputs[row] = hypotheses
-                bar.update(len(rows))
-        rest = iter(outputs)
-        return [_assembled([next(rest) for _ in group]) for group in parts]
+        return list(self.stream(lines, max(1, len(lines)), len(lines), progress))
+
+    def stream(
+        self, lines: Iterable[str], window: int = 2000, total: int | None = None, progress: bool = False
+    ) -> Iterator[Translation]:
+        """One Translation a line, in order, from any number of lines in bounded memory.
+
+        Args:
+            window: most lines read, and batched by length, before their translations are yielded. The first windows
+                are smaller, so that output starts soon.
+            total: number of lines, where known, for the bar.
+        """
+        iterator, done, size = iter(lines), 0, min(window, 64 if total is None or total > window else window)
+        with tqdm(total=total, desc="translating", unit=" lines", leave=False, disable=None if progress else True) as bar:
+            while chunk := list(islice(iterator, size)):
+                yield from self._translate(chunk, done, bar.update)
+                done, size = done + len(chunk), min(window, 2 * size)
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[Likelihood]:
         """Exact log p of each target given its source; nothing is split or cut."""
@@ -180,6 +183,23 @@ class Translator:
                     results[row] = Alignment(source, target, weights_TS[: len(target), : len(source)])
         return [result for result in results if result is not None]
 
+    def _translate(self, lines: Sequence[str], first: int, advance: Callable[[int], object]) -> list[Translation]:
+        """Translate one window, whose first line has number `first`: a sampling decoder draws by (seed, line number)."""
+        parts = split_long(self.source_tokenizer, lines, self.max_source_tokens)
+        flat = [(line, place, ids) for line, group in enumerate(parts) for place, ids in enumerate(group)]
+        outputs: list[list[Hypothesis]] = [[] for _ in flat]
+        advance(sum(not group for group in parts))
+        with self._evaluating():
+            for rows in self._plan([ids for *_, ids in flat]):
+                # Parts of a line differ in the high bits of the index.
+                index = [first + flat[row][0] + (flat[row][1] << 40) for row in rows]
+                found = self._decode(index, [flat[row][2] for row in rows])
+                for row, hypotheses in zip(rows, found, strict=True):
+                    outputs[row] = hypotheses
+                advance(sum(flat[row][1] == 0 for row in rows))
+        rest = iter(outputs)
+        return [_assembled([next(rest) for _ in group]) for group in parts]
+
     def _decode(self, index: Sequence[int], sources: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
         """Decode one batch: the hypotheses of each source, best first."""
         tokenizer = self.target_tokenizer
@@ -214,9 +234,12 @@ class Translator:
         sums: list[float] = score_N.new_zeros(len(batch)).index_add(0, row_N, score_N).tolist()
         return sums
 
-    def _plan(self, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> list[np.ndarray]:
-        lengths_nk = np.array([[len(s) + 1, len(t) + 1] for s, t in zip(sources, targets, strict=True)], dtype=np.int64)
-        return ByTokens(2 * self.batch_tokens).plan(lengths_nk) if len(lengths_nk) else []
+    def _plan(self, *sides: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Rows of each batch, the longest first: the largest need of memory shows at once."""
+        if not len(sides[0]):
+            return []
+        lengths_nk = np.array([[len(ids) + 1 for ids in side] for side in sides], dtype=np.int64).T
+        return ByTokens(len(sides) * self.batch_tokens).plan(lengths_nk)[::-1]
 
     def _batch(
         self, index: Sequence[int] | np.ndarray, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray] | None
@@ -276,39 +299,55 @@ def _assembled(parts: Sequence[Sequence[Hypothesis]]) -> Translation:
     return Translation(tuple(n_best), len(parts))
 
 
-def restore(
-    places: str | Sequence[str],
-    decoder: Decoder,
+class CheckpointTranslator(Translator):
+    """A Translator read from checkpoints. `folder` and `config` are the first one's."""
+
+    folder: Path
+    config: Any
+
+
+def open_checkpoints(
+    ckpt: str | Path | Sequence[str | Path],
     runtime: Runtime,
     trust: Sequence[str] = (),
-    report: Callable[[str], None] = _log.warning,
+    decoder: Decoder | None = None,
     batch_tokens: int = 2048,
     max_source_tokens: int = 256,
-) -> Translator:
-    """A Translator from checkpoints.
+) -> CheckpointTranslator:
+    """A Translator from checkpoints, on the runtime's device.
 
     Args:
-        places: a run folder, RUN:last or a checkpoint folder; several (a list, or joined by commas) make an ensemble.
-        report: told which checkpoint replaces a damaged one.
+        ckpt: a run folder (its best checkpoint), RUN:last or a checkpoint folder; several (a list, or joined by commas) make
+            an ensemble.
+        trust: packages of the user's own that a checkpoint's config may name.
+        decoder: how to search; a beam of 5 by default.
 
     Raises:
         RequestError: no such checkpoint, a model that does not generate, or models of different vocabularies.
         SeqgenError: every checkpoint of a run is damaged.
     """
-    named = list(places) if not isinstance(places, str) else [places] if Path(places).exists() else places.split(",")
-    restored = [build.from_checkpoint(find(place, report), trust) for place in named]
+    folders = [find(place, _log.warning) for place in _several(ckpt)]
+    restored = [build.from_checkpoint(folder, trust) for folder in folders]
     first = restored[0]
-    for place, other in zip(named, restored, strict=True):
+    for folder, other in zip(folders, restored, strict=True):
         if not isinstance(other.model, Generator):
-            raise RequestError(f"{place} holds a model that does not generate: it cannot translate.")
+            raise RequestError(f"{folder} holds a model that does not generate: it cannot translate.")
         for side in ("source_tokenizer", "target_tokenizer"):
             if getattr(other, side).fingerprint != getattr(first, side).fingerprint:
                 raise RequestError(
-                    f"{place} and {named[0]} have different vocabularies: an ensemble needs models of the same run."
+                    f"{folder} and {folders[0]} have different vocabularies: an ensemble needs the same tokenizers."
                 )
     networks = [(one.model.to(runtime.device), one.output.to(runtime.device)) for one in restored]
     tokenizers = (first.source_tokenizer, first.target_tokenizer)
-    return Translator(networks, *tokenizers, decoder, runtime, batch_tokens, max_source_tokens)
+    translator = CheckpointTranslator(networks, *tokenizers, decoder or BeamSearch(), runtime, batch_tokens, max_source_tokens)
+    translator.folder, translator.config = folders[0], first.config
+    return translator
+
+
+def _several(ckpt: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    if isinstance(ckpt, str) and not Path(ckpt).exists():
+        return [*ckpt.split(",")]
+    return [ckpt] if isinstance(ckpt, str | Path) else list(ckpt)
 
 
 def load(
@@ -316,23 +355,15 @@ def load(
     overrides: Sequence[str] = (),
     device: str = "auto",
     trust: Sequence[str] = (),
-) -> Translator:
+) -> CheckpointTranslator:
     """A trained model, ready to translate: `seqgen_cli.load("runs/X").translate(["..."])[0].text`.
 
     Args:
-        ckpt: a run folder (its best checkpoint), RUN:last or a checkpoint folder; several make an ensemble.
+        ckpt, trust: as of `open_checkpoints`.
         overrides: settings of `seqgen translate`, e.g. ["decoding.beam_size=8"].
         device: auto, cpu, cuda, cuda:N or mps.
-        trust: packages of your own that the checkpoint's config may name.
     """
     config = build.compose("translate", [f"runtime.device={device}", *overrides])
     build.check(config)
-    places = str(ckpt) if isinstance(ckpt, str | Path) else [str(place) for place in ckpt]
-    return restore(
-        places,
-        build.make(config.decoding, "decoding"),
-        build.make(config.runtime, "runtime"),
-        trust,
-        batch_tokens=config.batch_tokens,
-        max_source_tokens=config.max_source_tokens,
-    )
+    decoder, runtime = build.make(config.decoding, "decoding"), build.make(config.runtime, "runtime")
+    return open_checkpoints(ckpt, runtime, trust, decoder, config.batch_tokens, config.max_source_tokens)

@@ -132,6 +132,11 @@ class Decoder:
     no_repeat_ngram_size: Annotated[int, Ge(0)] = 0
     suppress_unknown: bool = True
 
+    @property
+    def outputs(self) -> int:
+        """Hypotheses returned for each sentence."""
+        raise NotImplementedError("abstract")
+
     def search(self, step: Step, state: SearchState, task: Task) -> Hypotheses:
         """Targets for the task's sentences; `state` has one row for each."""
         raise NotImplementedError("abstract")

@@ -47,6 +47,10 @@ class BeamSearch(Decoder):
         if self.n_best > self.beam_size:
             raise RequestError(f"decoding.n_best={self.n_best} is more than decoding.beam_size={self.beam_size}: widen the beam.")
 
+    @property
+    def outputs(self) -> int:
+        return self.n_best
+
     def search(self, step: Step, state: SearchState, task: Task) -> Hypotheses:
         if self.beam_size == 1 and self.stop == "first":
             greedy = roll_out(step, state, task, self, 1, _most_probable)

@@ -34,6 +34,10 @@ class Sampling(Decoder):
     top_p: Annotated[float, Gt(0), Le(1)] = 1.0
     seed: Annotated[int, Ge(0)] = 1
 
+    @property
+    def outputs(self) -> int:
+        return self.samples
+
     def search(self, step: Step, state: SearchState, task: Task) -> Hypotheses:
         key = task.key or Key.of(self.seed, "sampling")
         sample_K = torch.arange(self.samples, device=task.index_B.device)

@@ -11,11 +11,13 @@ _SPOKEN_WITH_VOWEL = ("hour", "honest")
 _SHORT_COMPARATIVES = frozenset({"gentle", "simple", "narrow"})
 _THIRD_PERSON = {"have": "has", "be": "is"}
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_ORDINALS = "first second third fourth fifth sixth".split()
+_ONES_TABLE = (
+    "zero one two three four five six seven eight nine ten eleven twelve "
+    "thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+)
+_TENS_TABLE = "twenty thirty forty fifty sixty seventy eighty ninety"
+_ONES, _TENS = _ONES_TABLE.split(), _TENS_TABLE.split()
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
 def plural(noun: str) -> str:

@@ -8,36 +8,36 @@ from seqgen_cli.data.phrasebook.lexicon import nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.times import Clock, Number
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Noun, Person, Place, Verb, Word
+from seqgen_cli.data.phrasebook.words import Noun, Person, Place, Verb, Word, phrases
 
-# What is done at the same hour day by day, and the hours for it.
-_MORNING = (
-    verb("起きる", "get up"),
-    verb("シャワーを浴びる", "take a shower"),
-    verb("出かける", "go out"),
-    verb("洗濯する", "do the laundry"),
-)
-_EVENING = (verb("寝る", "go to bed"), verb("帰る", "go home"), verb("料理する", "cook"), verb("宿題をする", "do homework"))
-_DAILY = times.HABITUALLY[:1] + times.HABITUALLY[4:5] + times.HABITUALLY[6:]
+# What is done at the same hour day by day, and from when to when.
+_HOURS = {
+    verb("起きる", "get up"): (5, 9),
+    verb("シャワーを浴びる", "take a shower"): (5, 9),
+    verb("出かける", "go out"): (6, 10),
+    verb("洗濯する", "do the laundry"): (7, 11),
+    verb("寝る", "go to bed"): (8, 12),
+    verb("帰る", "go home"): (4, 9),
+    verb("料理する", "cook"): (4, 7),
+    verb("宿題をする", "do homework"): (4, 9),
+}
+_DAILY = (times.HABITUALLY[0], *(Word(f"毎週{day.ja}", f"every {day.en}") for day in times.WEEKDAYS))
 _OPENS = (verb("開く", "open"), verb("閉まる", "close"))
 _STARTS = (verb("始まる", "start"), verb("終わる", "end"))
 _TRANSPORT = places.VEHICLES[:2] + places.VEHICLES[4:6]
 
 
-@construction(who=people.PEOPLE, habit=(*_MORNING, *_EVENING), time=times.CLOCKS, when=_DAILY)
+@construction(who=people.PEOPLE, habit=tuple(_HOURS), time=times.CLOCKS, when=_DAILY)
 def daily_routine(who: Person, habit: Verb, time: Clock, when: Word) -> Pair:
-    if not (5 <= time.hour <= 10 if habit in _MORNING else 6 <= time.hour <= 11):
+    if not _HOURS[habit][0] <= time.hour <= _HOURS[habit][1]:
         return None
     return f"{who.ja}は{when.ja}{time.ja}に{habit.stem}ます。", capital(f"{who.en} {who.present(habit)} at {time.en} {when.en}.")
 
 
 @construction(place=places.OPENING, half=times.HALVES, time=times.CLOCKS, does=_OPENS)
 def opens_at(place: Place, half: Word, time: Clock, does: Verb) -> Pair:
-    if not (
-        6 <= time.hour <= 11
-        if half.ja == "午前" and does is _OPENS[0]
-        else time.hour >= 5 and half.ja == "午後" and does is _OPENS[1]
-    ):
+    opening = does is _OPENS[0] and half.ja == "午前" and 6 <= time.hour <= 11
+    if not (opening or (does is _OPENS[1] and half.ja == "午後" and 4 <= time.hour <= 11)):
         return None
     return f"{place.ja}は{half.ja}{time.ja}に{does.stem}ます。", f"{capital(place.en)} {does.third} at {time.exact} {half.en}"
 
@@ -48,7 +48,7 @@ def opening_hours(place: Place, day: Word, start: Clock, end: Clock) -> Pair:
         return None
     return (
         f"{place.ja}は{day.ja}の午前{start.ja}から午後{end.ja}まで開いています。",
-        f"{capital(place.en)} is open from {start.exact} a.m. to {end.exact} p.m. on {day.en}.",
+        f"{capital(place.en)} is open from {start.exact} a.m. to {end.exact} p.m. on {day.en}s.",
     )
 
 
@@ -85,7 +85,7 @@ def event_date(event: Noun, month: Number, day: Number, weekday: Word) -> Pair:
 
 
 @construction(
-    now=times.read("今日 today, 明日 tomorrow, あさって the_day_after_tomorrow"),
+    now=phrases("今日 today, 明日 tomorrow, あさって the_day_after_tomorrow"),
     month=times.MONTHS,
     day=times.DAYS,
     weekday=times.WEEKDAYS,
@@ -98,7 +98,7 @@ def today_is(now: Word, month: Number, day: Number, weekday: Word) -> Pair:
 
 @construction(event=nouns.EVENTS, day=times.WEEKDAYS, start=times.HALF_HOURS, end=times.HALF_HOURS)
 def event_hours(event: Noun, day: Word, start: Clock, end: Clock) -> Pair:
-    if not 0 < (end.hour * 60 + end.minute) - (start.hour * 60 + start.minute) <= 240:
+    if not 60 <= (end.hour * 60 + end.minute) - (start.hour * 60 + start.minute) <= 240:
         return None
     return (
         f"{day.ja}の{event.ja}は{start.ja}から{end.ja}までです。",
@@ -111,9 +111,9 @@ def built_in(this: Demonstrative, building: Noun, year: Number) -> Pair:
     return f"{this.ja}{building.ja}は{year.ja}に建てられました。", capital(f"{this.with_noun(building)} was built in {year.en}.")
 
 
-@construction(who=people.THIRD, city=places.CITIES, year=times.YEARS, month=times.MONTHS)
+@construction(who=people.FRIENDS, city=places.CITIES, year=times.YEARS, month=times.MONTHS)
 def born_in(who: Person, city: Place, year: Number, month: Number) -> Pair:
-    if year.value < 1930:
+    if year.value < 1950:
         return None
     return (
         f"{who.ja}は{year.ja}の{month.ja}に{city.ja}で生まれました。",

@@ -7,11 +7,10 @@ from seqgen_cli.data.phrasebook.constructions.negation import DESCRIBED, DESCRIB
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import adjectives, nouns, people, places
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
-from seqgen_cli.data.phrasebook.lexicon.times import read
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Verb, Word
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word, phrases
 
-_GROUPS = read("クラス class, チーム team, 会社 company, 家族 family, 村 village")
+_GROUPS = phrases("クラス class, チーム team, 会社 company, 家族 family, 村 village")
 _CITY_ADJECTIVES = tuple(
     a for a in (*adjectives.AREAS, *adjectives.QUALITIES[-4:]) if a.en in ("noisy", "quiet", "lively", "clean", "convenient")
 )
@@ -24,7 +23,7 @@ _SHOPS = (
     *places.read("", "in", "店 store, デパート department_store, 町 town", "this "),
     *places.read("", "at", "市場 market", "this "),
 )
-_LIKE = Verb("好く", "like", "5")
+_LIKE = verb("好く", "like")
 _GROUPS_OF_TASTE = (
     *nouns.FRUIT,
     *nouns.DISHES,
@@ -35,7 +34,6 @@ _GROUPS_OF_TASTE = (
     *nouns.SEASONS,
     *nouns.MUSIC,
 )
-_SEEMS = verb("見る", "watch")
 _CONTRAST = {
     "positive": ("安い", "軽い", "丈夫", "便利", "かわいい", "美しい", "新しい", "面白い", "すてき", "おいしい", "有名"),
     "negative": ("高い", "重い", "地味", "派手", "汚い", "古い", "長い", "つまらない", "難しい", "硬い", "悲しい"),
@@ -109,18 +107,18 @@ def but_is(this: Demonstrative, thing: Noun, good: Adjective, bad: Adjective) ->
     )
 
 
-@construction(who=people.PEOPLE, this=THIS, thing=DESCRIBED, how=DESCRIBING)
+@construction(who=people.PEOPLE, this=THIS[:2], thing=DESCRIBED, how=DESCRIBING)
 def thinks(who: Person, this: Demonstrative, thing: Noun, how: Adjective) -> Pair:
     if not how.fits(thing):
         return None
-    verb_ = "thinks" if who.third else "think"
+    think = "thinks" if who.third else "think"
     return (
         f"{who.ja}は{this.ja}{thing.ja}は{how.plain}と思っています。",
-        capital(f"{who.en} {verb_} that {this.with_noun(thing)} {thing.be} {how.en}."),
+        capital(f"{who.en} {think} {this.with_noun(thing)} {thing.be} {how.en}."),
     )
 
 
-@construction(degree=read("とても very, 本当に really, 少し a_little"), how=DESCRIBING, thing=DESCRIBED, who=people.OWNERS)
+@construction(degree=phrases("とても very, 本当に really, 少し a_little"), how=DESCRIBING, thing=DESCRIBED, who=people.OWNERS)
 def belongs(degree: Word, how: Adjective, thing: Noun, who: Person) -> Pair:
     if not how.fits(thing) or thing.topic in ("building", "show", "food"):
         return None

@@ -47,7 +47,7 @@ def animals_outdoors(place: Place, animal: Noun, count: Number) -> Pair:
     )
 
 
-@construction(room=places.ROOMS, people=nouns.PEOPLE_SEEN, count=times.COUNTS)
+@construction(room=places.ROOMS, people=(*nouns.PASSERS_BY, *nouns.JOBS), count=times.COUNTS)
 def people_in_room(room: Place, people: Noun, count: Number) -> Pair:
     be = "was" if count.value == 1 else "were"
     return f"{room.ja}に{people.ja}が{count.ja}人いました。", f"There {be} {people.counted(count.value)} {room.there}."
@@ -61,7 +61,7 @@ def bought_food(when: Word, who: Person, food: Noun, count: Number) -> Pair:
     )
 
 
-@construction(who=people.PEOPLE, thing=_OWNED, count=times.COUNTS)
+@construction(who=people.PEOPLE, thing=_OWNED, count=times.COUNTS[:6])
 def has_things(who: Person, thing: Noun, count: Number) -> Pair:
     many = counted(thing, count)
     if many is None:

@@ -6,17 +6,17 @@ from seqgen_cli.data.phrasebook import english
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import adjectives, nouns, people, places, times
-from seqgen_cli.data.phrasebook.lexicon.times import Number, read
-from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word
+from seqgen_cli.data.phrasebook.lexicon.times import Number
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word, phrases
 
-_SIDES = read("右 right, 左 left")
+_SIDES = phrases("右 right, 左 left")
 _CORNERS = times.COUNTS[:5]
-_MARKS = read("角 corner, 交差点 intersection, 信号 traffic_light")
+_MARKS = phrases("角 corner, 交差点 intersection, 信号 traffic_light")
 _STEPS = (
-    *read("この道をまっすぐ行く go_straight_down_this_street, 橋を渡る cross_the_bridge, 公園を通る go_through_the_park"),
-    *read("次の角を曲がる turn_at_the_next_corner, 階段を上がる go_up_the_stairs, 線路を越える go_over_the_railroad_tracks"),
+    *phrases("この道をまっすぐ行く go_straight_down_this_street, 橋を渡る cross_the_bridge, 公園を通る go_through_the_park"),
+    *phrases("次の角を曲がる turn_at_the_next_corner, 階段を上がる go_up_the_stairs, 線路を越える go_over_the_railroad_tracks"),
 )
-_LANDS = read("町 town, 村 village, 国 country, 島 island, 県 prefecture, 地域 area")
+_LANDS = phrases("町 town, 村 village, 国 country, 島 island, 県 prefecture, 地域 area")
 _LAND_AT = {"island": "on"}
 _SIGHTS = adjectives.read("i", "", "古い old, 新しい new, 美しい beautiful, 小さい small, 大きい big, 珍しい unusual")
 _SIGHTS = (*_SIGHTS, *adjectives.read("na", "", "有名 famous, 静か quiet, りっぱ magnificent"))
@@ -61,11 +61,13 @@ def takes_minutes(start: Place, end: Place, vehicle: Word, minutes: Number) -> P
     )
 
 
-@construction(place=places.TOWN, minutes=times.MINUTES)
-def how_far(place: Place, minutes: Number) -> Pair:
+@construction(vehicle=_BY, place=places.TOWN, minutes=times.MINUTES)
+def how_far(vehicle: Word, place: Place, minutes: Number) -> Pair:
+    if vehicle.ja == "飛行機":
+        return None
     return (
-        f"{place.ja}まで歩いて何分かかりますか。{minutes.ja}ぐらいかかります。",
-        f"How many minutes does it take to walk to {place.en}? It takes about {minutes.en} minutes.",
+        f"{place.ja}まで{vehicle.ja}で何分かかりますか。{minutes.ja}ぐらいかかります。",
+        f"How many minutes does it take to get to {place.en} by {vehicle.en}? It takes about {minutes.en} minutes.",
     )
 
 
@@ -87,7 +89,7 @@ def has_lived(who: Person, years: Number, city: Place) -> Pair:
     )
 
 
-@construction(land=_LANDS, sight=_SIGHTS, building=nouns.BUILDINGS)
+@construction(land=_LANDS, sight=_SIGHTS, building=nouns.SIGHTS)
 def land_has(land: Word, sight: Adjective, building: Noun) -> Pair:
     at = _LAND_AT.get(land.en, "in")
     return (

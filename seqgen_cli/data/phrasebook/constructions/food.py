@@ -6,17 +6,22 @@ from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, nouns, people, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
-from seqgen_cli.data.phrasebook.lexicon.times import Number, read
+from seqgen_cli.data.phrasebook.lexicon.times import Number
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Word
+from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Word, named, phrases, without
 
-_EATERIES = read("店 restaurant, 喫茶店 coffee_shop, ホテル hotel, 食堂 cafeteria, 市場 market")
-_MEALS = read("朝ご飯 breakfast, 昼ご飯 lunch, 晩ご飯 dinner")
-_LEFT_OUT = tuple(noun for noun in (*nouns.VEGETABLES, *nouns.GROCERIES[6:9]) if noun.ja not in ("かぼちゃ", "パン"))
+_EATERIES = phrases("レストラン restaurant, 喫茶店 coffee_shop, ホテル hotel, 食堂 cafeteria, 市場 market")
+_MEALS = phrases("朝ご飯 breakfast, 昼ご飯 lunch, 晩ご飯 dinner")
+_TRIED = (*actions.MEALS, *actions.PLAYING_SPORTS, *actions.PLAYING_MUSIC, *actions.RIDING, *actions.DRIVING, *actions.BAKING)
+_LEFT_OUT = named(
+    (*nouns.VEGETABLES, *nouns.GROCERIES), "玉ねぎ トマト じゃがいも 卵 にんじん きゅうり チーズ バター 豆腐 海老 肉"
+)
 _MEAL_TIMES = (*times.RECENTLY[:2], *times.RECENTLY[3:])
 _GOOD = tuple(taste for taste in (*adjectives.TASTES, *adjectives.PRICES) if "dish" in taste.topics)
 _PLEASANT = ("おいしい", "安い", "甘い", "辛い")
 _INGREDIENTS = (*nouns.FRUIT, *nouns.VEGETABLES, *nouns.GROCERIES)
+_FOR_CAKES = (*nouns.FRUIT, *named(_INGREDIENTS, "卵 かぼちゃ チーズ バター チョコレート 蜂蜜 ジャム 果物 ナッツ"))
+_FOR_MEALS = without(_INGREDIENTS, "チョコレート 蜂蜜 ジャム 果物 ナッツ パン " + " ".join(fruit.ja for fruit in nouns.FRUIT))
 _DRINK = verb("飲む", "drink")
 
 
@@ -36,7 +41,7 @@ def tastes(place: Word, dish: Noun, first: Adjective, second: Adjective) -> Pair
         return None
     if (first.ja in _PLEASANT) != (second.ja in _PLEASANT) or {first.ja, second.ja} >= {"おいしい", "まずい"}:
         return None
-    here = "この" if place.ja in ("店", "喫茶店", "ホテル", "食堂") else "あの"
+    here = "この" if place.ja in ("レストラン", "喫茶店", "ホテル", "食堂") else "あの"
     this = "this" if here == "この" else "that"
     many = dish.many if dish.number == "count" else dish.en
     be = "are" if dish.number == "count" else "is"
@@ -47,7 +52,7 @@ def tastes(place: Word, dish: Noun, first: Adjective, second: Adjective) -> Pair
 
 
 @construction(missing=_LEFT_OUT, dish=nouns.DISHES, count=times.COUNTS[:6])
-def without(missing: Noun, dish: Noun, count: Number) -> Pair:
+def left_out(missing: Noun, dish: Noun, count: Number) -> Pair:
     if dish.ja in ("ケーキ", "アップルパイ", "アイスクリーム", "オムレツ"):
         return None
     return (
@@ -56,7 +61,7 @@ def without(missing: Noun, dish: Noun, count: Number) -> Pair:
     )
 
 
-@construction(action=actions.MEALS, count=times.MANY)
+@construction(action=_TRIED, count=times.MANY)
 def ever_eaten(action: Action, count: Number) -> Pair:
     often = "twice" if count.value == 2 else f"{count.en} times"
     return (
@@ -86,7 +91,13 @@ def cannot_eat(who: Person, first: Noun, second: Noun) -> Pair:
 
 @construction(first=_INGREDIENTS, second=_INGREDIENTS, dish=nouns.DISHES)
 def made_with(first: Noun, second: Noun, dish: Noun) -> Pair:
-    if first is second or dish.ja in ("おにぎり", "アイスクリーム"):
+    fitting = _FOR_CAKES if dish.ja in ("ケーキ", "アップルパイ", "アイスクリーム") else _FOR_MEALS
+    if (
+        first is second
+        or first not in fitting
+        or second not in fitting
+        or dish.ja in ("おにぎり", "ステーキ", "寿司", "ホットドッグ")
+    ):
         return None
     return (
         f"{first.ja}と{second.ja}で{dish.ja}を作りましょう。",
@@ -94,14 +105,14 @@ def made_with(first: Noun, second: Noun, dish: Noun) -> Pair:
     )
 
 
-@construction(this=THIS, dish=nouns.DISHES, taste=adjectives.TASTES, degree=read("少し a_little, とても very"))
+@construction(this=THIS[:2], dish=nouns.DISHES, taste=adjectives.TASTES, degree=phrases("少し a_little, とても very"))
 def dish_was(this: Demonstrative, dish: Noun, taste: Adjective, degree: Word) -> Pair:
     if not taste.fits(dish) or (degree.en == "a little" and taste.ja in ("おいしい", "まずい")):
         return None
     return f"{this.ja}{dish.ja}は{degree.ja}{taste.past}。", capital(f"{this.with_noun(dish)} was {degree.en} {taste.en}.")
 
 
-@construction(who=people.PEOPLE, drink=nouns.DRINKS, count=times.MANY)
+@construction(who=people.PEOPLE, drink=nouns.DRINKS, count=times.MANY[:7])
 def drinks_a_day(who: Person, drink: Noun, count: Number) -> Pair:
     return (
         f"{who.ja}は1日に{drink.ja}を{count.ja}杯飲みます。",

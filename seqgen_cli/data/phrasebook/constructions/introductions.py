@@ -7,9 +7,9 @@ from seqgen_cli.data.phrasebook.english import capital, with_article
 from seqgen_cli.data.phrasebook.lexicon import actions, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.times import Number
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Noun, Person, Place, Verb, Word
+from seqgen_cli.data.phrasebook.words import Action, Noun, Person, Place, Word
 
-_SPEAK, _LIKE = verb("話す", "speak"), Verb("好く", "like", "5")
+_SPEAK, _LIKE = verb("話す", "speak"), verb("好く", "like")
 _LIKED = (*nouns.SPORTS, *nouns.SUBJECTS, *nouns.MUSIC, *nouns.PASTIMES, *nouns.DISHES, *nouns.FRUIT, *nouns.ANIMALS)
 
 

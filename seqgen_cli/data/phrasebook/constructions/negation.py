@@ -78,7 +78,7 @@ def is_not_very(this: Demonstrative, thing: Noun, how: Adjective) -> Pair:
     return f"{this.ja}{thing.ja}はあまり{how.negative}。", capital(f"{this.with_noun(thing)} {thing.be} not very {how.en}.")
 
 
-@construction(this=THIS, thing=DESCRIBED, how=DESCRIBING)
+@construction(this=THIS[:2], thing=DESCRIBED, how=DESCRIBING)
 def was_not(this: Demonstrative, thing: Noun, how: Adjective) -> Pair:
     if not how.fits(thing):
         return None
@@ -107,7 +107,7 @@ def must_not(place: Place, action: Action) -> Pair:
     return f"{place.ja}で{action.te}はいけません。", f"You must not {action.verb.en}{action.many} {place.there}."
 
 
-@construction(when=times.SOON, who=people.PEOPLE, action=_WORKING)
+@construction(when=times.LATER, who=people.PEOPLE, action=_WORKING)
 def need_not(when: Word, who: Person, action: Action) -> Pair:
     return (
         f"{when.ja}、{who.ja}は{action.nai_stem}なくてもいいです。",
@@ -115,14 +115,14 @@ def need_not(when: Word, who: Person, action: Action) -> Pair:
     )
 
 
-@construction(place=(*places.INDOORS, *places.OUTDOORS, *_SILENT), action=_FORBIDDEN)
+@construction(place=(*_SILENT, *places.OUTDOORS), action=_FORBIDDEN)
 def please_do_not(place: Place, action: Action) -> Pair:
     if action.fits(place):
         return None
     return f"{place.ja}では{action.nai_stem}ないでください。", f"Please do not {action.verb.en}{action.many} {place.there}."
 
 
-@construction(who=people.PEOPLE, action=_SERVED, when=times.SOON[:12])
+@construction(who=people.PEOPLE, action=_SERVED, when=times.SOON)
 def will_not(who: Person, action: Action, when: Word) -> Pair:
     return f"{who.ja}は{when.ja}{action.stem}ません。", capital(f"{who.en} will not {action.base} {when.en}.")
 

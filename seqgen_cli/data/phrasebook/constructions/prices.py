@@ -8,12 +8,20 @@ from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.times import Number
-from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word, named, without
 
-_WARES = (*nouns.CLOTHES, *nouns.GOODS, *nouns.STATIONERY, *nouns.READINGS[:6], *nouns.INSTRUMENTS, *nouns.MACHINES)
-_CHEAP = tuple(price for price in times.PRICES if price.value <= 1_000)
-_DEAR = tuple(price for price in times.PRICES if price.value >= 500)
-_STAMPS = tuple(noun for noun in (*nouns.STATIONERY, *nouns.FRUIT, *nouns.VEGETABLES) if noun.counter)
+_WARES = (
+    *nouns.CLOTHES,
+    *nouns.GOODS,
+    *nouns.STATIONERY,
+    *nouns.BOOKS,
+    *nouns.INSTRUMENTS,
+    *without(nouns.MACHINES, "車 バイク"),
+)
+# What the cheapest and the dearest of a kind may cost, in yen.
+_PRICE_OF = {"goods": (200, 20_000), "clothes": (900, 65_000), "reading": (300, 4_000), "machine": (3_000, 98_000)}
+_PRICE_OF |= {"instrument": (12_000, 98_000), "stationery": (80, 3_000)}
+_BY_THE_PIECE = (*nouns.FRUIT, *nouns.VEGETABLES, *named(nouns.STATIONERY, "切手 葉書 封筒 カード 鉛筆 ペン 消しゴム ノート"))
 _OPPOSITES = {"大きい": "小さい", "高い": "安い", "重い": "軽い", "長い": "短い", "派手": "地味", "厚い": "薄い"}
 _OPPOSITES |= {right: left for left, right in _OPPOSITES.items()}
 _BY_JA = {
@@ -23,23 +31,32 @@ _BY_JA = {
 _GRADED = tuple(_BY_JA[ja] for ja in _OPPOSITES)
 
 
-@construction(this=THIS, thing=_WARES, price=_DEAR)
+def _plausible(thing: Noun, price: Number) -> bool:
+    low, high = _PRICE_OF["stationery" if thing in nouns.STATIONERY else thing.topic]
+    return low <= price.value <= high
+
+
+@construction(this=THIS, thing=_WARES, price=times.PRICES)
 def costs(this: Demonstrative, thing: Noun, price: Number) -> Pair:
+    if not _plausible(thing, price):
+        return None
     verb = "cost" if thing.number == "plural" else "costs"
     return f"{this.ja}{thing.ja}は{price.ja}です。", capital(f"{this.with_noun(thing)} {verb} {price.en}.")
 
 
-@construction(this=THIS, thing=_WARES, price=_DEAR)
+@construction(this=THIS, thing=_WARES, price=times.PRICES)
 def how_much(this: Demonstrative, thing: Noun, price: Number) -> Pair:
+    if not _plausible(thing, price):
+        return None
     return (
         f"{this.ja}{thing.ja}はいくらですか。{price.ja}です。",
         f"How much {thing.be} {this.with_noun(thing)}? {capital(thing.it)} {thing.be} {price.en}.",
     )
 
 
-@construction(thing=_STAMPS, count=times.MANY, price=_CHEAP)
+@construction(thing=_BY_THE_PIECE, count=times.MANY, price=times.PRICES)
 def price_together(thing: Noun, count: Number, price: Number) -> Pair:
-    if thing.counter == "つ":
+    if not 50 <= price.value / count.value <= 300:
         return None
     return (
         f"{thing.ja}を{count.ja}{thing.counter}ください。全部で{price.ja}ですね。",
@@ -59,17 +76,19 @@ def too_much(this: Demonstrative, thing: Noun, quality: Adjective) -> Pair:
     )
 
 
-@construction(who=people.PEOPLE, this=THIS, thing=_WARES, price=_DEAR)
+@construction(who=people.PEOPLE, this=THIS, thing=_WARES, price=times.PRICES)
 def paid(who: Person, this: Demonstrative, thing: Noun, price: Number) -> Pair:
+    if not _plausible(thing, price):
+        return None
     return (
         f"{who.ja}は{this.ja}{thing.ja}を{price.ja}で買いました。",
         capital(f"{who.en} bought {this.with_noun(thing)} for {price.en}."),
     )
 
 
-@construction(city=places.CITIES, arrival=places.CITIES, vehicle=places.VEHICLES[:3], price=_DEAR)
+@construction(city=places.CITIES, arrival=places.CITIES, vehicle=places.VEHICLES[:3], price=times.PRICES)
 def fare(city: Place, arrival: Place, vehicle: Word, price: Number) -> Pair:
-    if city is arrival or vehicle.ja == "車":
+    if city is arrival or vehicle.ja == "車" or not 1_000 <= price.value <= 20_000:
         return None
     return (
         f"{city.ja}から{arrival.ja}までの{vehicle.ja}の料金は{price.ja}です。",

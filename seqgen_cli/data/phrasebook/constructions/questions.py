@@ -6,27 +6,22 @@ from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
-from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Place, Word
+from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Place, Word, named, phrases, without
 
 _BELONGINGS = (*nouns.GOODS, *nouns.CLOTHES, *nouns.STATIONERY, *nouns.READINGS[:2], *nouns.MACHINES)
 _BELONGINGS = tuple(
     noun for noun in _BELONGINGS if noun.topic in ("goods", "clothes") or noun.ja in ("カメラ", "自転車", "車", "本")
 )
-_COLOURED = tuple(noun for noun in _BELONGINGS if noun.ja not in ("鍵", "指輪", "切手", "地図", "本", "鉛筆", "辞書", "教科書"))
+_COLOURED = without(_BELONGINGS, "鍵 指輪 切手 地図 本 鉛筆 辞書 教科書 葉書 ナイフ フォーク スプーン")
 _SELLERS = places.read("", "at", "デパート department_store, 市場 market, 空港 airport, 駅 station", "the ")
 _PRESENT = (*actions.READING, *actions.EATING, *actions.DRINKING, *actions.STUDYING, *actions.PLAYING_SPORTS, *actions.PICTURES)
 _TASTE = (*nouns.FRUIT, *nouns.DISHES, *nouns.DRINKS, *nouns.SPORTS, *nouns.SUBJECTS, *nouns.ANIMALS, *nouns.SEASONS)
 _WHO_DID = (*actions.BAKING, *actions.MAKING, *actions.REPAIRING, *actions.PAINTING, *actions.CLEANING, *actions.WASHING)
-_REASONS = tuple(
-    Word(ja, en.replace("_", " "))
-    for ja, en in (
-        entry.split(" ")
-        for entry in (
-            "頭が痛かった I_had_a_headache, 歯が痛かった I_had_a_toothache, 熱があった I_had_a_fever, 時間がなかった I_did_not_have_time, "
-            "とても忙しかった I_was_very_busy, お金がなかった I_had_no_money, とても疲れていた I_was_very_tired, "
-            "雨が降っていた it_was_raining, 電車が遅れた the_train_was_late, 道に迷った I_got_lost"
-        ).split(", ")
-    )
+_VENUES = named(places.TOWN, "図書館 学校 大学 レストラン 喫茶店 ホテル 体育館 公園 美術館 映画館 市役所 幼稚園")
+_REASONS = phrases(
+    "頭が痛かった I_had_a_headache, 歯が痛かった I_had_a_toothache, 熱があった I_had_a_fever, "
+    "時間がなかった I_did_not_have_time, とても忙しかった I_was_very_busy, お金がなかった I_had_no_money, "
+    "とても疲れていた I_was_very_tired, 雨が降っていた it_was_raining, 電車が遅れた the_train_was_late, 道に迷った I_got_lost"
 )
 
 
@@ -121,7 +116,7 @@ def did_you(when: Word, action: Action, friend: Person) -> Pair:
     )
 
 
-@construction(event=nouns.EVENTS, day=times.WEEKDAYS, place=places.TOWN)
+@construction(event=nouns.EVENTS, day=times.WEEKDAYS, place=_VENUES)
 def where_is_event(event: Noun, day: Word, place: Place) -> Pair:
     return (
         f"{day.ja}の{event.ja}はどこでありますか。{place.ja}であります。",

@@ -6,9 +6,8 @@ from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import actions, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
-from seqgen_cli.data.phrasebook.lexicon.times import read
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Noun, Person, Place, Verb, Word
+from seqgen_cli.data.phrasebook.words import Action, Noun, Person, Place, Verb, Word, joined, named, phrases
 
 _PORTABLE = (*nouns.GOODS[:8], *nouns.GOODS[9:13], *nouns.STATIONERY, *nouns.READINGS, *nouns.MACHINES[:3])
 _HANDED = (verb("見せる", "show"), verb("渡す", "hand"), verb("貸す", "lend"), verb("あげる", "give"))
@@ -21,20 +20,38 @@ _WASHED, _OPENED = (
 _FIXED = ("冷蔵庫", "洗濯機", "ピアノ", "ベッド", "ソファー", "棚", "引き出し", "鏡", "テーブル", "机")
 _INVITED = (*actions.WATCHING, *actions.EATING, *actions.DRINKING, *actions.PLAYING_SPORTS, *actions.OUTINGS, *actions.STUDYING)
 _DUTIES = (*actions.CHORES, *actions.STUDYING, *actions.WRITING, *actions.SHOPPING)
-_CONDITIONS = read(
-    "疲れている you_are_tired, 忙しい you_are_busy, 暇な you_are_free, 眠い you_are_sleepy, 病気の you_are_sick, 悲しい you_are_sad, "
-    "おなかがすいた you_are_hungry, のどが渇いた you_are_thirsty"
+_CONDITIONS = phrases(
+    "疲れている tired, 忙しい busy, 暇な free, 眠い sleepy, 病気の sick, 悲しい sad, おなかがすいた hungry, のどが渇いた thirsty"
 )
-_ADVISED = {
-    "疲れている": (*actions.LISTENING, *actions.HOUSEWORK[3:]),
-    "忙しい": (*actions.DRINKING[:3], *actions.EATING[8:14]),
-    "暇な": (*actions.READING, *actions.STUDYING, *actions.CLEANING, *actions.WATCHING),
-    "眠い": (*actions.DRINKING[:3], *actions.HOUSEWORK[3:], *actions.OUTINGS[:1]),
-    "病気の": (*actions.DRINKING[4:7], *actions.EATING[:8]),
-    "悲しい": (*actions.LISTENING, *actions.WATCHING[:3], *actions.OUTINGS, *actions.READING[1:5]),
+_HOT = named(actions.DRINKING, "コーヒーを飲む 紅茶を飲む 緑茶を飲む ココアを飲む")
+_OUT = named(actions.OUTINGS, "散歩する 泳ぐ 走る")
+_QUICK = named(
+    actions.EATING,
+    "ハンバーガーを食べる サンドイッチを食べる おにぎりを食べる ホットドッグを食べる ピザを食べる パンを食べる バナナを食べる",
+)
+_LIGHT = named(
+    actions.EATING, "りんごを食べる オレンジを食べる 桃を食べる 梨を食べる うどんを食べる スープを食べる アイスクリームを食べる"
+)
+_REST = named(actions.HOUSEWORK, "昼寝する シャワーを浴びる")
+# What one does in each condition.
+_RELIEVED: dict[str, tuple[Action, ...]] = {
+    "疲れている": (*actions.LISTENING, *_REST, *actions.DRINKING),
+    "忙しい": (*_HOT, *_QUICK),
+    "暇な": (*actions.READING, *actions.STUDYING, *actions.CLEANING, *actions.WATCHING, *actions.PLAYING_SPORTS, *actions.BAKING),
+    "眠い": (*_HOT, *_REST, *_OUT[:1]),
+    "病気の": (*_LIGHT, *named(actions.DRINKING, "水を飲む 牛乳を飲む オレンジジュースを飲む 緑茶を飲む")),
+    "悲しい": (
+        *actions.LISTENING,
+        *named(actions.WATCHING, "映画を見る アニメを見る"),
+        *_OUT,
+        *actions.READING,
+        *actions.PLAYING_MUSIC,
+    ),
     "おなかがすいた": actions.EATING,
-    "のどが渇いた": actions.DRINKING[:12],
+    "のどが渇いた": actions.DRINKING,
 }
+_ADVISED = (*actions.STUDYING, *actions.CLEANING, *actions.PLAYING_SPORTS, *_OUT, *actions.EXERCISE, *actions.HOUSEWORK[:3])
+_ADVISED = (*_ADVISED, *actions.WASHING, *named(actions.READING, "本を読む 新聞を読む"), *actions.PLAYING_MUSIC)
 _ERRANDS = (*actions.CHORES, *actions.BUYING_FOOD, *actions.CARRYING, *actions.MAKING, *actions.PICTURES[:1])
 
 
@@ -60,7 +77,7 @@ def would_you_like(when: Word, action: Action) -> Pair:
     return f"{when.ja}一緒に{action.stem}ませんか。", f"Would you like to {action.base} with me {when.en}?"
 
 
-@construction(when=times.SOON, who=people.PEOPLE, action=_DUTIES)
+@construction(when=times.LATER, who=people.PEOPLE, action=_DUTIES)
 def has_to(when: Word, who: Person, action: Action) -> Pair:
     return (
         f"{when.ja}、{who.ja}は{action.nai_stem}なければなりません。",
@@ -73,23 +90,19 @@ def please_do(action: Action, when: Word) -> Pair:
     return f"すみませんが、{when.ja}{action.te}ください。", f"Excuse me, but please {action.base} {when.en}."
 
 
-@construction(
-    condition=_CONDITIONS,
-    action=(
-        *actions.MEALS,
-        *actions.READING,
-        *actions.WATCHING,
-        *actions.STUDYING,
-        *actions.LISTENING,
-        *actions.CLEANING,
-        *actions.OUTINGS,
-        *actions.HOUSEWORK[3:],
-    ),
-)
-def you_should(condition: Word, action: Action) -> Pair:
-    if action not in _ADVISED[condition.ja]:
+@construction(who=people.PEOPLE, condition=_CONDITIONS, action=joined(*_RELIEVED.values()))
+def does_when(who: Person, condition: Word, action: Action) -> Pair:
+    if action not in _RELIEVED[condition.ja]:
         return None
-    return f"{condition.ja}ときは、{action.ta}ほうがいいです。", f"You should {action.base} when {condition.en}."
+    return (
+        f"{who.ja}は{condition.ja}とき、{action.stem}ます。",
+        capital(f"{who.en} {who.present(action.verb)}{action.many} when {who.pronoun} {who.be} {condition.en}."),
+    )
+
+
+@construction(when=times.HABITUALLY, action=_ADVISED)
+def should_do(when: Word, action: Action) -> Pair:
+    return f"{when.ja}{action.ta}ほうがいいです。", f"You should {action.verb.en}{action.many} {when.en}."
 
 
 @construction(day=times.WEEKDAYS, place=(*places.INDOORS, *places.OUTDOORS), friend=people.THIRD, action=actions.ANYWHERE)

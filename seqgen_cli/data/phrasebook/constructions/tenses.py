@@ -6,15 +6,21 @@ from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital, ing
 from seqgen_cli.data.phrasebook.lexicon import actions, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Noun, Person, Place, Word
+from seqgen_cli.data.phrasebook.words import Action, Noun, Person, Place, Word, named, phrases, without
 
 _PLACES = (*places.INDOORS, *places.OUTDOORS)
-_PLANNED = (*actions.SHOPPING, *actions.SELLING, *actions.STUDYING, *actions.PAINTING, *actions.REPAIRING, *actions.BAKING)
+_PLANNED = (*actions.BUYING_GOODS, *actions.SELLING, *actions.STUDYING, *actions.PAINTING, *actions.REPAIRING, *actions.BAKING)
 _SPOTS = (*places.CITIES, *places.ABROAD)
 _IN_CITY = (*actions.EATING, *actions.BUYING_GOODS, *actions.PICTURES, *actions.WATCHING[:1], *actions.STUDYING)
 _FIRST = (*actions.CHORES, *actions.STUDYING, *actions.WRITING, *actions.HOUSEWORK)
 _THEN = (*actions.WATCHING, *actions.EATING, *actions.DRINKING, *actions.READING, *actions.PLAYING_SPORTS, *actions.LISTENING)
-_HANDS = (*actions.HOUSEWORK[:2], *actions.STUDYING, *actions.CLEANING, *actions.WRITING, *actions.DRIVING)
+_HANDS = (
+    *named(actions.HOUSEWORK, "料理する 洗濯する"),
+    *actions.STUDYING,
+    *actions.CLEANING,
+    *actions.WRITING,
+    *actions.DRIVING,
+)
 _EARS = (*actions.LISTENING, *actions.DRINKING)
 _CHILDHOOD = (
     *actions.PLAYING_SPORTS,
@@ -25,7 +31,17 @@ _CHILDHOOD = (
     *actions.OUTINGS[1:2],
 )
 _GIFTS = (*nouns.CLOTHES, *nouns.GOODS[:6], *nouns.STATIONERY, *nouns.INSTRUMENTS, *nouns.MACHINES[:3])
-_OCCASIONS = times.read("誕生日 birthday, 結婚祝い wedding, 卒業祝い graduation, 入学祝い school_entrance")[:3]
+_OCCASIONS = phrases("誕生日 birthday, 結婚祝い wedding, 卒業祝い graduation")
+_CARRIED = (
+    *named(nouns.GOODS, "かばん 財布 腕時計 傘 鍵 スーツケース おもちゃ ボール 箱"),
+    *named(nouns.MACHINES, "カメラ パソコン 携帯電話"),
+)
+_CARRIED = (
+    *_CARRIED,
+    *nouns.BOOKS,
+    *named(nouns.STATIONERY, "ノート 辞書 教科書 鉛筆 ペン 地図"),
+    *named(nouns.CLOTHES, "帽子 コート セーター"),
+)
 _GIVE = verb("あげる", "give")
 
 
@@ -81,13 +97,15 @@ def after_doing(who: Person, first: Action, second: Action) -> Pair:
 @construction(who=people.PEOPLE, first=_THEN, second=_FIRST)
 def before_doing(who: Person, first: Action, second: Action) -> Pair:
     return (
-        f"{who.ja}は{first.plain}前に、{second.stem}ます。",
-        capital(f"{who.en} {who.present(second.verb)}{second.many} before {first.verb.ing}{first.many}."),
+        f"{who.ja}は{first.plain}前に、{second.stem}ました。",
+        capital(f"{who.en} {second.past} before {first.ing}."),
     )
 
 
 @construction(who=people.PEOPLE, background=_EARS, action=_HANDS)
 def while_doing(who: Person, background: Action, action: Action) -> Pair:
+    if background in actions.DRINKING and action in actions.DRIVING:
+        return None
     return (
         f"{who.ja}は{background.stem}ながら{action.stem}ます。",
         capital(f"{who.en} {who.present(action.verb)}{action.many} while {background.verb.ing}{background.many}."),
@@ -104,12 +122,17 @@ def as_a_child(who: Person, place: Place, action: Action) -> Pair:
     )
 
 
-@construction(giver=people.OWNERS, taker=people.THIRD, gift=_GIFTS, occasion=_OCCASIONS)
+@construction(
+    giver=people.OWNERS,
+    taker=people.YOUNG,
+    gift=without(_GIFTS, " ".join(noun.ja for noun in nouns.STATIONERY)),
+    occasion=_OCCASIONS,
+)
 def gave(giver: Person, taker: Person, gift: Noun, occasion: Word) -> Pair:
     if giver is taker:
         return None
     return (
-        f"{giver.ja}は{taker.ja}に{occasion.ja}に{gift.ja}をあげました。",
+        f"{giver.ja}は{taker.ja}の{occasion.ja}に{gift.ja}をあげました。",
         capital(f"{giver.en} {_GIVE.past} {taker.object} {gift.a} for {taker.their} {occasion.en}."),
     )
 
@@ -122,7 +145,7 @@ def gave_me(giver: Person, gift: Noun, when: Word) -> Pair:
 @construction(
     when=times.RECENTLY,
     friend=people.FRIENDS,
-    place=places.TOWN,
+    place=without(places.TOWN, "警察署 消防署 大使館 交番"),
     action=(*actions.MEALS, *actions.WATCHING[:1], *actions.OUTINGS[:2]),
 )
 def met_and(when: Word, friend: Person, place: Place, action: Action) -> Pair:
@@ -141,7 +164,7 @@ def is_doing(who: Person, action: Action) -> Pair:
 
 @construction(
     who=people.PEOPLE,
-    thing=(*nouns.GOODS, *nouns.STATIONERY[:6]),
+    thing=_CARRIED,
     vehicle=(
         *places.VEHICLES[:4],
         *places.read("", "at", "駅 station, 図書館 library, レストラン restaurant, ホテル hotel, 学校 school, 公園 park"),

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
-from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, people, places, times
+from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.times import Number
-from seqgen_cli.data.phrasebook.words import Action, Adjective, Person, Place, Word
+from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Place, Word, phrases
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ _EVENTS = (
     Weather("寒くなる", "get cold", "寒くなった", "寒くなっている", "gets cold", "getting cold"),
 )
 _CITIES = (*places.CITIES, *places.ABROAD)
-_DEGREE = times.read("とても very, 少し a_little, かなり quite")
+_DEGREE = phrases("とても very, 少し a_little, かなり quite")
 _WET, _FINE = ("rain", "snow", "be windy", "get cold", "be cloudy"), ("be sunny", "get hot")
 _OUTDOORS = (*actions.OUTINGS, *actions.PLAYING_SPORTS[:4], *actions.PICTURES, *actions.WASHING[:1])
-_SEASON_SCENES = times.read("春 spring, 夏 summer, 秋 fall, 冬 winter")
+_TOGETHER = (*actions.WATCHING, *actions.LISTENING, *actions.STUDYING, *actions.BAKING, *actions.MAKING, *actions.DRINKING)
 
 
 def _suits(weather: Weather, action: Action) -> bool:
@@ -42,7 +42,7 @@ def _suits(weather: Weather, action: Action) -> bool:
     return weather.en in (_FINE if action in _OUTDOORS else _WET)
 
 
-@construction(when=times.SOON, city=_CITIES, weather=_EVENTS)
+@construction(when=times.LATER, city=_CITIES, weather=_EVENTS)
 def forecast(when: Word, city: Place, weather: Weather) -> Pair:
     return f"{when.ja}、{city.ja}では{weather.ja}でしょう。", f"It will probably {weather.en} in {city.en} {when.en}."
 
@@ -52,19 +52,19 @@ def weather_was(when: Word, city: Place, degree: Word, how: Adjective) -> Pair:
     return f"{when.ja}、{city.ja}は{degree.ja}{how.past}。", f"It was {degree.en} {how.en} in {city.en} {when.en}."
 
 
-@construction(weather=_EVENTS[:5], action=(*_OUTDOORS, *actions.AT_HOME))
-def weather_so_let_us(weather: Weather, action: Action) -> Pair:
+@construction(weather=_EVENTS[:5], friend=people.FRIENDS, action=(*_OUTDOORS, *_TOGETHER))
+def weather_so_let_us(weather: Weather, friend: Person, action: Action) -> Pair:
     if not _suits(weather, action):
         return None
     home = "" if action in _OUTDOORS else "家で"
     tail = "" if action in _OUTDOORS else " at home"
     return (
-        f"{weather.teiru}から、{home}{action.stem}ましょう。",
-        f"It is {weather.being}, so let's {action.base}{tail}.",
+        f"{weather.teiru}から、{friend.ja}と{home}{action.stem}ましょう。",
+        f"It is {weather.being}, so let's {action.base}{tail} with {friend.en}.",
     )
 
 
-@construction(weather=_EVENTS, when=times.SOON[:2] + times.SOON[4:11], who=people.PEOPLE, action=(*_OUTDOORS, *actions.AT_HOME))
+@construction(weather=_EVENTS, when=times.SOON, who=people.PEOPLE, action=(*_OUTDOORS, *actions.AT_HOME))
 def if_weather(weather: Weather, when: Word, who: Person, action: Action) -> Pair:
     if not _suits(weather, action):
         return None
@@ -76,7 +76,7 @@ def if_weather(weather: Weather, when: Word, who: Person, action: Action) -> Pai
     )
 
 
-@construction(city=_CITIES, now=times.read("今日 today, 今 now, 今朝 this_morning"), degrees=times.DEGREES)
+@construction(city=_CITIES, now=phrases("今日 today, 今 now, 今朝 this_morning"), degrees=times.DEGREES)
 def temperature(city: Place, now: Word, degrees: Number) -> Pair:
     verb, past = ("was", "でした") if now.ja == "今朝" else ("is", "です")
     plural = "degree" if degrees.value == 1 else "degrees"
@@ -86,9 +86,11 @@ def temperature(city: Place, now: Word, degrees: Number) -> Pair:
     )
 
 
-@construction(city=_CITIES, season=_SEASON_SCENES, degree=_DEGREE, how=adjectives.TEMPERATURES)
-def season_is(city: Place, season: Word, degree: Word, how: Adjective) -> Pair:
-    if how.en not in {"summer": ("hot", "cool", "humid"), "winter": ("cold", "warm")}.get(season.en, ("warm", "cool")):
+@construction(city=_CITIES, season=nouns.SEASONS, degree=_DEGREE, how=adjectives.TEMPERATURES)
+def season_is(city: Place, season: Noun, degree: Word, how: Adjective) -> Pair:
+    winter = "warm" if city.en in ("Nagasaki", "Fukuoka", "Rome") else "cold"
+    summer = ("cool",) if city.en in ("Sapporo", "London") else ("hot", "humid")
+    if how.en not in {"summer": summer, "winter": (winter,)}.get(season.en, ("warm", "cool")):
         return None
     return f"{city.ja}の{season.ja}は{degree.ja}{how.ja}です。", f"{capital(season.en)} in {city.en} is {degree.en} {how.en}."
 

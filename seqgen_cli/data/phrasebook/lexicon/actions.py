@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from seqgen_cli.data.phrasebook.lexicon import nouns
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Noun
+from seqgen_cli.data.phrasebook.words import Action, Noun, entries, named, without
 
 
 def _with(
@@ -21,8 +21,7 @@ def _with(
 
 def _alone(kind: str, table: str) -> tuple[Action, ...]:
     """Verbs without an object: `Japanese English` entries."""
-    entries = (entry.split(" ") for entry in table.split(", "))
-    return tuple(Action(ja, en.replace("_", " "), verb(ja, en.replace("_", " ")), None, "", kind) for ja, en in entries)
+    return tuple(Action(ja, en, verb(ja, en), None, "", kind) for ja, en in entries(table))
 
 
 _BAKED = nouns.read("dish", "つ", "ケーキ cake, クッキー cookie, アップルパイ apple_pie, ピザ pizza")
@@ -99,8 +98,28 @@ HOBBIES = (
 )
 CHORES = (*CLEANING, *WASHING, *REPAIRING, *PAINTING, *HOUSEWORK[:3])
 AT_HOME = (*READING, *WRITING, *WATCHING, *LISTENING, *STUDYING, *BAKING, *MAKING, *HOUSEWORK)
-ABILITIES = (*PLAYING_SPORTS, *PLAYING_MUSIC, *SPEAKING, *DRIVING, *RIDING, *MAKING, *BAKING, *OUTINGS[1:2], *MUSIC_MAKING)
-EVERYDAY = (*MEALS, *READING, *WATCHING, *LISTENING, *PLAYING_SPORTS, *STUDYING, *HOUSEWORK, *OUTINGS[:4])
+ABILITIES = (
+    *PLAYING_SPORTS,
+    *PLAYING_MUSIC,
+    *SPEAKING,
+    *DRIVING,
+    *RIDING,
+    *MAKING,
+    *BAKING,
+    *named(OUTINGS, "泳ぐ"),
+    *MUSIC_MAKING,
+)
+EVERYDAY = (
+    *EATING,
+    *without(DRINKING, "水を飲む"),
+    *READING,
+    *WATCHING,
+    *LISTENING,
+    *PLAYING_SPORTS,
+    *STUDYING,
+    *HOUSEWORK,
+    *without(OUTINGS, "釣りをする"),
+)
 DONE = (*MEALS, *READING, *WRITING, *SHOPPING, *MAKING, *BAKING, *CHORES, *WATCHING, *STUDYING, *BORROWING, *SELLING)
 ANYWHERE = (
     *MEALS,

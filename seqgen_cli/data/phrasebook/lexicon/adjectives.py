@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from seqgen_cli.data.phrasebook.words import Adjective
+from seqgen_cli.data.phrasebook.words import Adjective, entries
 
 _I: Literal["i"] = "i"
 _NA: Literal["na"] = "na"
@@ -12,8 +12,7 @@ _NA: Literal["na"] = "na"
 
 def read(kind: Literal["i", "na"], topics: str, table: str) -> tuple[Adjective, ...]:
     """The adjectives of a table of `Japanese English` entries; `_` is a space."""
-    words = (entry.split(" ") for entry in table.split(", "))
-    return tuple(Adjective(ja, en.replace("_", " "), kind, frozenset(topics.split())) for ja, en in words)
+    return tuple(Adjective(ja, en, kind, frozenset(topics.split())) for ja, en in entries(table))
 
 
 SIZES = read(_I, "goods machine furniture clothes building instrument house area animal", "大きい big, 小さい small")
@@ -44,7 +43,8 @@ CONTENTS = (
     *read(_NA, "reading subject language", "簡単 simple"),
 )
 QUALITIES = (
-    *read(_NA, "goods machine furniture clothes", "丈夫 sturdy, 便利 useful"),
+    *read(_NA, "goods machine furniture clothes", "丈夫 sturdy"),
+    *read(_NA, "goods machine", "便利 useful"),
     *read(_NA, "goods furniture clothes", "すてき lovely, 派手 flashy, 地味 plain"),
     *read(_I, "goods clothes animal", "かわいい cute"),
     *read(_I, "goods clothes building area", "美しい beautiful"),

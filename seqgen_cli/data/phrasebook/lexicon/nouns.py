@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from seqgen_cli.data.phrasebook.words import Noun
+from seqgen_cli.data.phrasebook.words import Noun, entries
 
 
 def read(
     topic: str, counter: str, table: str, number: Literal["count", "mass", "plural"] = "count", measure: str = ""
 ) -> tuple[Noun, ...]:
     """The nouns of a table; see Noun for what the columns mean."""
-    words = (entry.split(" ") for entry in table.split(", "))
-    return tuple(
-        Noun(ja, en.split("/")[0].replace("_", " "), topic, counter, en.partition("/")[2].replace("_", " "), number, measure)
-        for ja, en in words
-    )
+    words = ((ja, *en.partition("/")) for ja, en in entries(table))
+    return tuple(Noun(ja, en, topic, counter, irregular, number, measure) for ja, en, _, irregular in words)
 
 
 FRUIT = (
@@ -64,6 +61,7 @@ READINGS = (
     *read("reading", "部", "新聞 newspaper, 報告書 report"),
     *read("reading", "通", "手紙 letter"),
 )
+BOOKS = READINGS[:6]
 STATIONERY = (
     *read("goods", "冊", "ノート notebook, 辞書 dictionary, 教科書 textbook, アルバム album"),
     *read("goods", "本", "鉛筆 pencil, ペン pen"),
@@ -122,16 +120,17 @@ JOBS = (
     *read("person", "人", "科学者 scientist, 漁師 fisherman/fishermen, 音楽家 musician, 会社員 office_worker, 銀行員 bank_clerk"),
     *read("person", "人", "運転手 driver, 料理人 chef, 農家 farmer, 通訳 interpreter, 秘書 secretary"),
 )
-PEOPLE_SEEN = (
-    *read(
-        "person", "人", "子供 child/children, 女の人 woman/women, 男の人 man/men, 観光客 tourist, 外国人 foreigner, 赤ちゃん baby"
-    ),
-    *(noun for noun in JOBS if noun.ja in "学生 医者 看護師 記者 警官 会社員 運転手 歌手".split()),
+PASSERS_BY = read(
+    "person", "人", "子供 child/children, 女の人 woman/women, 男の人 man/men, 観光客 tourist, 外国人 foreigner, 赤ちゃん baby"
 )
 BUILDINGS = read(
     "building",
     "",
     "寺 temple, 神社 shrine, 教会 church, 城 castle, 橋 bridge, 塔 tower, 劇場 theater, 博物館 museum, 図書館 library",
+)
+SIGHTS = (
+    *BUILDINGS,
+    *read("building", "", "滝 waterfall, 湖 lake, 温泉 hot_spring, 港 harbor, 通り street, 公園 park, 店 store"),
 )
 SPORTS = read(
     "sport",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
-from seqgen_cli.data.phrasebook.words import Noun, Person, Word
+from seqgen_cli.data.phrasebook.lexicon.nouns import read
+from seqgen_cli.data.phrasebook.words import Person, entries, phrases
 
 _Pronoun = Literal["I", "we", "he", "she", "they"]
 
@@ -19,8 +20,7 @@ PRONOUNS = (
 
 
 def _read(table: str, pronoun: str, own: str = "", honorific: str = "") -> tuple[Person, ...]:
-    words = (entry.split(" ") for entry in table.split(", "))
-    return tuple(Person(ja + honorific, own + en.replace("_", " "), cast(_Pronoun, pronoun)) for ja, en in words)
+    return tuple(Person(ja + honorific, own + en, cast(_Pronoun, pronoun)) for ja, en in entries(table))
 
 
 FAMILY = (
@@ -42,30 +42,12 @@ RELATIVES = (
     *_read("お父さん father, お兄さん older_brother, 弟さん younger_brother, おじいさん grandfather, おじさん uncle", "he"),
     *_read("お母さん mother, お姉さん older_sister, 妹さん younger_sister, おばあさん grandmother, おばさん aunt", "she"),
 )
-SURNAMES = tuple(
-    Word(*entry.split(" "))
-    for entry in (
-        "田中 Tanaka, 佐藤 Sato, 鈴木 Suzuki, 山田 Yamada, 高橋 Takahashi, 中村 Nakamura, スミス Smith, ブラウン Brown, "
-        "ミラー Miller, ガルシア Garcia, リー Lee, キム Kim"
-    ).split(", ")
+SURNAMES = phrases(
+    "田中 Tanaka, 佐藤 Sato, 鈴木 Suzuki, 山田 Yamada, 高橋 Takahashi, 中村 Nakamura, スミス Smith, ブラウン Brown, "
+    "ミラー Miller, ガルシア Garcia, リー Lee, キム Kim"
 )
-ACQUAINTANCES = tuple(
-    Word(ja, en.replace("_", " "))
-    for ja, en in (
-        entry.split(" ")
-        for entry in "友達 friend, 同僚 colleague, 隣人 neighbor, 先輩 senior, 同級生 classmate, いとこ cousin, 上司 boss".split(
-            ", "
-        )
-    )
+ACQUAINTANCES = phrases(
+    "友達 friend, 同僚 colleague, 隣人 neighbor, 幼なじみ childhood_friend, 同級生 classmate, いとこ cousin, 上司 boss"
 )
-
-BROTHERS = (
-    Noun("兄", "older brother", "person", "人"),
-    Noun("弟", "younger brother", "person", "人"),
-    Noun("息子", "son", "person", "人"),
-)
-SISTERS = (
-    Noun("姉", "older sister", "person", "人"),
-    Noun("妹", "younger sister", "person", "人"),
-    Noun("娘", "daughter", "person", "人"),
-)
+BROTHERS = read("person", "人", "兄 older_brother, 弟 younger_brother")
+SISTERS = read("person", "人", "姉 older_sister, 妹 younger_sister")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from seqgen_cli.data.phrasebook.words import Place, Word
+from seqgen_cli.data.phrasebook.words import Place, entries, phrases
 
 
 def read(uses: str, at: str, table: str, article: str = "the ") -> tuple[Place, ...]:
     """The places of a table of `Japanese English` entries; `_` is a space. `uses`: kinds of action done there."""
-    words = (entry.split(" ") for entry in table.split(", "))
-    return tuple(Place(ja, article + en.replace("_", " "), at, frozenset(uses.split())) for ja, en in words)
+    return tuple(Place(ja, article + en, at, frozenset(uses.split())) for ja, en in entries(table))
 
 
 INDOORS = (
@@ -77,18 +76,6 @@ COUNTRIES = (
     ),
     *read("", "in", "アメリカ the_United_States, イギリス the_United_Kingdom, フィリピン the_Philippines", ""),
 )
-SHOPS = tuple(
-    Word(ja, en.replace("_", " "))
-    for ja, en in (entry.split(" ") for entry in "店 store, デパート department_store, 市場 market, 町 town".split(", "))
-)
-RELATIONS = tuple(
-    Word(ja, en.replace("_", " "))
-    for ja, en in (
-        entry.split(" ") for entry in "隣 next_to, 前 in_front_of, 後ろ behind, 向かい across_from, 近く near".split(", ")
-    )
-)
-ON_FURNITURE = tuple(Word(*entry.split(" ")) for entry in "上 on, 下 under, 後ろ behind".split(", "))
-VEHICLES = tuple(
-    Word(*entry.split(" "))
-    for entry in "電車 train, バス bus, 車 car, タクシー taxi, 船 ship, 飛行機 plane, 自転車 bicycle".split(", ")
-)
+RELATIONS = phrases("隣 next_to, 前 in_front_of, 後ろ behind, 向かい across_from, 近く near")
+ON_FURNITURE = phrases("上 on, 下 under, 後ろ behind")
+VEHICLES = phrases("電車 train, バス bus, 車 car, タクシー taxi, 船 ship, 飛行機 plane, 自転車 bicycle")

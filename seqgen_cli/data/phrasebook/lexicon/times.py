@@ -6,12 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from seqgen_cli.data.phrasebook import english
-from seqgen_cli.data.phrasebook.words import Word
-
-
-def read(table: str) -> tuple[Word, ...]:
-    """Fixed phrases: `Japanese English` entries; `_` is a space."""
-    return tuple(Word(ja, en.replace("_", " ")) for ja, en in (entry.split(" ") for entry in table.split(", ")))
+from seqgen_cli.data.phrasebook.words import Word, phrases
 
 
 @dataclass(frozen=True)
@@ -46,16 +41,14 @@ def _clock(hour: int, minute: int) -> Clock:
     return Clock(f"{hour}時{minute}分", f"{hour}:{minute:02d}", hour, minute)
 
 
-WEEKDAYS = read("月曜日 Monday, 火曜日 Tuesday, 水曜日 Wednesday, 木曜日 Thursday, 金曜日 Friday, 土曜日 Saturday, 日曜日 Sunday")
-MONTHS = tuple(
-    Number(f"{index}月", name, index)
-    for index, name in enumerate(
-        "January February March April May June July August September October November December".split(), start=1
-    )
+WEEKDAYS = phrases(
+    "月曜日 Monday, 火曜日 Tuesday, 水曜日 Wednesday, 木曜日 Thursday, 金曜日 Friday, 土曜日 Saturday, 日曜日 Sunday"
 )
+_MONTH_NAMES = "January February March April May June July August September October November December"
+MONTHS = tuple(Number(f"{index}月", name, index) for index, name in enumerate(_MONTH_NAMES.split(), start=1))
 DAYS = tuple(Number(f"{day}日", english.ordinal(day), day) for day in range(1, 32))
 DAYS_IN_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-YEARS = tuple(Number(f"{year}年", str(year), year) for year in (*range(1868, 1990, 7), 1945, 1964, 2001, 2012, 2020))
+YEARS = tuple(Number(f"{year}年", str(year), year) for year in range(1868, 2024, 5))
 CLOCKS = tuple(_clock(hour, minute) for hour in range(1, 13) for minute in (0, 10, 15, 20, 30, 40, 45, 50))
 HALF_HOURS = tuple(clock for clock in CLOCKS if clock.minute in (0, 30))
 COUNTS = numbers(range(1, 11))
@@ -74,29 +67,30 @@ PRICES = tuple(
 
 # Days when something small may have happened, and longer ago for what is rare.
 RECENTLY = (
-    *read("昨日 yesterday, おととい the_day_before_yesterday, 先週 last_week"),
+    *phrases("昨日 yesterday, おととい the_day_before_yesterday, 先週 last_week"),
     *(Word(f"先週の{day.ja}に", f"last {day.en}") for day in WEEKDAYS),
     *(Word(f"{count}日前に", f"{english.number(count)} days ago") for count in range(3, 7)),
 )
 LONG_AGO = (
-    *read("先月 last_month, 去年 last_year, おととし the_year_before_last"),
+    *phrases("先月 last_month, 去年 last_year, おととし the_year_before_last"),
     *(Word(f"{count}か月前に", f"{english.number(count)} months ago") for count in range(2, 7)),
     *(Word(f"{count}年前に", f"{english.number(count)} years ago") for count in range(2, 11)),
 )
 SOON = (
-    *read("明日 tomorrow, あさって the_day_after_tomorrow, 来週 next_week, 今度の週末に this_weekend"),
+    *phrases("明日 tomorrow, あさって the_day_after_tomorrow, 来週 next_week, 今度の週末に this_weekend"),
     *(Word(f"来週の{day.ja}に", f"next {day.en}") for day in WEEKDAYS),
-    *(Word(f"{count}日後に", f"in {english.number(count)} days") for count in range(3, 7)),
 )
+LATER = (*SOON, *(Word(f"{count}日後に", f"in {english.number(count)} days") for count in range(3, 7)))
 SEASONAL = (
-    *read(
-        "来月 next_month, 来年 next_year, 今年の春に this_spring, 今年の夏に this_summer, 今年の秋に this_fall, 今年の冬に this_winter"
+    *phrases(
+        "来月 next_month, 来年 next_year, 今年の春に this_spring, 今年の夏に this_summer, "
+        "今年の秋に this_fall, 今年の冬に this_winter"
     ),
     *(Word(f"{month.ja}に", f"in {month.en}") for month in MONTHS),
 )
 HABITUALLY = (
-    *read("毎日 every_day, 毎朝 every_morning, 毎晩 every_night, 毎週 every_week, 週末に on_weekends, 毎月 every_month"),
+    *phrases("毎日 every_day, 毎朝 every_morning, 毎晩 every_night, 毎週 every_week, 週末に on_weekends, 毎月 every_month"),
     *(Word(f"毎週{day.ja}に", f"every {day.en}") for day in WEEKDAYS),
 )
-OFTEN = read("いつも always, よく often, たいてい usually, ときどき sometimes, たまに occasionally")
-HALVES = read("午前 a.m., 午後 p.m.")
+OFTEN = phrases("いつも always, よく often, たいてい usually, ときどき sometimes, たまに occasionally")
+HALVES = phrases("午前 a.m., 午後 p.m.")

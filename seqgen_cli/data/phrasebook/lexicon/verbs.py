@@ -57,9 +57,9 @@ _TABLE = """
 歌う 5 sing sang sung
 休む 5 rest
 働く 5 work
-遊ぶ 5 have_fun had had
+遊ぶ 5 play
 待つ 5 wait
-座る 5 sit_down sat sat
+座る 5 sit sat
 寝る 1 go_to_bed went gone
 起きる 1 get_up got gotten
 出かける 1 go_out went gone
@@ -89,6 +89,7 @@ _TABLE = """
 触る 5 touch
 集める 1 collect
 忘れる 1 forget forgot forgotten
+好く 5 like
 置く 5 put put put
 始まる 5 start
 終わる 5 end
