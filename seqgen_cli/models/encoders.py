@@ -52,8 +52,8 @@ def encoder_shape(encoder: str, vocab_size: int | None = None) -> Shape:
     known = _KNOWN_SHAPES.get(encoder)
     if known is not None:
         return {**known, "vocab_size": vocab_size} if encoder == TINY and vocab_size else dict(known)
-    with loading(encoder, "encoder") as library:
-        values = library.AutoConfig.from_pretrained(locate(encoder), trust_remote_code=False).to_dict()
+    with loading(encoder, "encoder") as transformers:
+        values = transformers.AutoConfig.from_pretrained(locate(encoder), trust_remote_code=False).to_dict()
     if values.get("model_type") not in FAMILY:
         raise RequestError(
             f"model.encoder={encoder} is a {values.get('model_type')} model; bert_gru reads encoders of the BERT family: "
@@ -72,10 +72,10 @@ def random_encoder(shape: Shape) -> nn.Module:
     if shape.get("model_type") not in FAMILY or unknown:
         wrong = unknown[0] if unknown else f"model_type={shape.get('model_type')}"
         raise RequestError(f"model.shape does not describe an encoder of the BERT family: {wrong}.")
-    with loading(TINY, "encoder") as library:
+    with loading(TINY, "encoder") as transformers:
         sizes = {key: value for key, value in shape.items() if key != "model_type"}
-        config = library.AutoConfig.for_model(shape["model_type"], **sizes)
-        encoder: nn.Module = library.AutoModel.from_config(config, attn_implementation="sdpa")
+        config = transformers.AutoConfig.for_model(shape["model_type"], **sizes)
+        encoder: nn.Module = transformers.AutoModel.from_config(config, attn_implementation="sdpa")
     return encoder
 
 
@@ -85,8 +85,8 @@ def pretrained_encoder(encoder: str) -> nn.Module:
     Raises:
         RequestError: it is not there, or has no safetensors weights.
     """
-    with loading(encoder, "encoder") as library:
-        network: nn.Module = library.AutoModel.from_pretrained(
+    with loading(encoder, "encoder") as transformers:
+        network: nn.Module = transformers.AutoModel.from_pretrained(
             locate(encoder), use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa", dtype=torch.float32
         )
     return network
