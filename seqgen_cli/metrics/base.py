@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from seqgen_cli.errors import RequestError
 
-_LOWER_IS_BETTER = frozenset({"loss", "nll", "nll_per_character", "perplexity", "ter"})
-_HIGHER_IS_BETTER = frozenset({"accuracy", "bleu", "chrf"})
+_LOWER_IS_BETTER = frozenset({"calibration_error", "log_loss", "loss", "nll", "nll_per_character", "perplexity", "ter"})
+_HIGHER_IS_BETTER = frozenset({"accuracy", "average_precision", "bleu", "chrf", "f1", "roc_auc"})
 
 
 @dataclass(frozen=True)
