@@ -234,7 +234,7 @@ def evaluation_data(trained: DictConfig, config: DictConfig) -> DictConfig:
         RequestError: a setting is wrong.
     """
     asked = config.get("data")
-    node = asked if asked is not None and "_target_" in asked else OmegaConf.merge(trained.data, asked or {})
+    node = asked if asked is not None and "_target_" in asked else OmegaConf.merge(plain(trained.data), asked or {})
     assert isinstance(node, DictConfig)
     choices = config.choices if node is asked else trained.get("choices", {})
     check(OmegaConf.create({"data": node, "choices": choices}))

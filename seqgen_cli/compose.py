@@ -123,14 +123,15 @@ def _check_groups(command: str, overrides: Sequence[Override]) -> None:
     for override in overrides:
         group = override.key_or_group
         options = GlobalHydra.instance().config_loader().get_group_options(group)
-        if not options or group.startswith("hydra") or group in top_level(command):
+        if not (options or group in mine) or group.startswith("hydra") or group in top_level(command):
             continue
         if group not in mine and not override.is_add():
             raise RequestError(_not_here(command, group))
         for value in _values(override):
             if isinstance(value, str) and value.strip("'\"") not in options:
                 near = did_you_mean(value, options)
-                raise RequestError(f"{group}={value} is not a choice.{near} {group} is one of {', '.join(sorted(options))}.")
+                there = ", ".join(sorted(options)) or "nothing yet"
+                raise RequestError(f"{group}={value} is not a choice.{near} {group} is one of {there}.")
 
 
 def _not_here(command: str, group: str) -> str:
@@ -160,9 +161,9 @@ def _check_keys(command: str, overrides: Sequence[Override]) -> None:
             known = [*default_groups(command), *top_level(command)]
             if inner and loader.get_group_options(group):
                 raise RequestError(_not_here(command, group))
-            raise RequestError(f"{key} is not a setting of seqgen {command}.{did_you_mean(key, known)} {_settable(command)}")
+            raise RequestError(f"{key} is not a setting of seqgen {command}.{did_you_mean(group, known)} {_settable(command)}")
         node = config[group]
         if isinstance(node, DictConfig) and "_target_" in node and inner.partition(".")[0] not in node:
             hints = signatures.parameters(resolve(node, group))
             allowed = {f"{group}.{name}": hints[name].annotation for name in node if name != "_target_" and name in hints}
-            raise RequestError(signatures.unknown_key(key, f"{group}={choices.get(group)}", allowed))
+            raise RequestError(signatures.unknown_key(key, f"{group}={choices[group]}" if group in choices else group, allowed))

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from seqgen_cli.errors import RequestError
-from seqgen_cli.listing import groups
-from seqgen_cli.settings import TOP_LEVEL, is_flag, takes_several, takes_text
+from seqgen_cli.listing import groups, top_level
+from seqgen_cli.settings import TOP_LEVEL, flag_of, is_flag, takes_several, takes_text
 from seqgen_cli.words import did_you_mean
 
 COMMANDS = {
@@ -72,7 +72,7 @@ def parse(arguments: list[str]) -> Request:
         elif flag in _OPTIONS:
             setattr(request, _OPTIONS[flag], attached if equals else _value(flag, rest))
         elif word.startswith("--"):
-            key = _key(flag, request.command)
+            key = _key(flag, request.command or next((word for word in rest if word in COMMANDS), None))
             given = [attached] if equals else ["true"] if is_flag(key) else _values(flag, key, rest)
             values.setdefault(key, []).extend(given)
         elif word.startswith("-"):
@@ -114,11 +114,14 @@ def _command(word: str) -> str:
 
 
 def _key(flag: str, command: str | None) -> str:
-    """The config key that a flag is short for: --beam-size -> beam_size."""
+    """The config key that a flag is short for: --init-from -> init_from."""
     key = flag[2:].replace("-", "_")
+    mine = top_level(command) if command else TOP_LEVEL
+    if (named := next((name for name in mine if flag_of(name) == flag), None)) is not None:
+        return named
     if key in TOP_LEVEL or key in groups() or "." in key:
         return key
-    flags = [*_SWITCHES, *_OPTIONS, *(f"--{name.replace('_', '-')}" for name in TOP_LEVEL)]
+    flags = [*_SWITCHES, *_OPTIONS, *map(flag_of, mine)]
     where = f"seqgen {command}" if command else "seqgen"
     raise RequestError(f"{flag} is not a flag of {where}.{did_you_mean(flag, flags)} Settings are written key=value.")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 
 from seqgen_cli.grammar import COMMANDS, SWEEPING
-from seqgen_cli.listing import default_groups, group_choices, summary, top_level
-from seqgen_cli.settings import TOP_LEVEL, takes_several
+from seqgen_cli.listing import comments, default_groups, group_choices, summary
+from seqgen_cli.settings import TOP_LEVEL, flag_of, takes_several, takes_text
 
 EXAMPLES = {
     "train": [
@@ -34,6 +34,7 @@ EXAMPLES = {
     ],
 }
 
+_FILES = ("hyp", "input", "json", "output", "output_file", "ref", "source", "target")
 _FLAGS = """\
 Flags, in any position:
   --config-dir FOLDER  choices of your own beside seqgen's
@@ -67,19 +68,18 @@ def command_page(command: str) -> str:
             f"  {'*' if name == default else ' '}   {name:<18} {_short(summary(f'{group}/{name}'))}"
             for name in group_choices(group)
         ]
-    settings = top_level(command)
-    if settings:
-        parts.append("\nSettings (key=value, or --key value):")
-    parts += [f"  {_usage(key):<22} {_short(comment)}" for key, (_, comment) in settings.items()]
+    parts.append("\nSettings (key=value, or --key value):")
+    parts += [f"  {_usage(key):<32} {_short(comment)}" for key, comment in comments(command).items()]
     sweep = "\n  -m, --multirun       run every combination of comma-separated values" if command in SWEEPING else ""
     return "\n".join(parts) + f"\n\n{_FLAGS}{sweep}"
 
 
 def _usage(key: str) -> str:
-    name = f"--{key.replace('_', '-')}"
+    name = flag_of(key)
     hint = TOP_LEVEL.get(key)
-    return name if hint is bool else f"{name} {key.upper()}{' ...' if takes_several(key) else ''}"
+    value = "FILE" if key in _FILES else "N" if hint is None or not takes_text(key) else "NAME"
+    return name if hint is bool else f"{name} {value}{' ...' if takes_several(key) else ''}"
 
 
 def _short(text: str) -> str:
-    return textwrap.shorten(text, 100, placeholder=" ...")
+    return textwrap.shorten(text, 90, placeholder=" ...")

@@ -50,9 +50,18 @@ def default_groups(command: str) -> dict[str, str | None]:
     return {str(group).removeprefix("override "): choice for entry in entries for group, choice in entry.items()}
 
 
-def top_level(command: str) -> dict[str, tuple[Any, str]]:
-    """The command's own settings: default and comment of each."""
-    text = read_text(command)
-    values = {key: value for key, value in read_settings(command).items() if key not in ("defaults", "hydra")}
-    comments = {found[1]: found[2] for found in re.finditer(r"^(\w+):[^#\n]*#\s*(.+)$", text, re.MULTILINE)}
-    return {key: (value, comments.get(key, "")) for key, value in values.items()}
+def top_level(command: str) -> dict[str, Any]:
+    """The command's own settings and their defaults."""
+    return {key: value for key, value in read_settings(command).items() if key not in ("defaults", "hydra")}
+
+
+def comments(command: str) -> dict[str, str]:
+    """The comment of each of the command's own settings; those of a section as "section.key"."""
+    found, section = {}, ""
+    for line in read_text(command).partition("defaults:")[2].splitlines():
+        if match := re.match(r"( *)(\w+):([^#]*)(?:#\s*(.+))?$", line):
+            indent, key, value, comment = match.groups()
+            section = section if indent else f"{key}." if not value.strip() else ""
+            if comment:
+                found[f"{section}{key}" if indent else key] = comment
+    return found

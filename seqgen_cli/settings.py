@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Le
 
@@ -18,6 +18,7 @@ TOP_LEVEL: dict[str, Any] = {
     "trust": str | list[str],
     "input": str | None,
     "output": str | None,
+    "output_file": str | None,
     "source": str | None,
     "target": str | None,
     "hyp": str | None,
@@ -25,11 +26,23 @@ TOP_LEVEL: dict[str, Any] = {
     "split": str,
     "limit": Annotated[int, Ge(1)] | None,
     "plot": str | None,
-    "output_file": str | None,
+    "batch_tokens": Annotated[int, Ge(1)],
+    "window": Annotated[int, Ge(1)],
+    "max_source_tokens": Annotated[int, Ge(2)],
+    "invalid_utf8": Literal["replace", "error"],
     "target_language": str | None,
     "parameters_only": bool,
     "json": str | None,
 }
+
+
+FLAGS = {"output_file": "output"}
+"""Keys whose flag has another name: `--output a.en` (as a key, `output` is the output layer)."""
+
+
+def flag_of(key: str) -> str:
+    """The flag that is short for a key: beam_size -> --beam-size."""
+    return "--" + FLAGS.get(key, key).replace("_", "-")
 
 
 def is_flag(key: str) -> bool:

@@ -12,15 +12,16 @@ _WIDTH = 160  # where stdout is a file: no line of ours is longer, so none is fo
 
 
 def show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> None:
-    """Print a table, first column left-aligned and the others right, and the notes under it, a line each."""
+    """Print a title, a table (first column left-aligned, the others right), and notes, a line each."""
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=_WIDTH)
-    table = Table(title=title, title_justify="left", box=SIMPLE, title_style="bold")
+    table = Table(box=SIMPLE)
     for number, name in enumerate(header):
         table.add_column(name, justify="right" if number else "left", no_wrap=not number)
     for row in rows:
         table.add_row(*row)
+    console.print(title, style="bold", soft_wrap=True)
     console.print(table)
     for note in notes:
         console.print(note, soft_wrap=True)

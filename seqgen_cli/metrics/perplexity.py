@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from seqgen_cli.errors import RequestError
@@ -26,8 +26,11 @@ class Likelihood:
         """From the log-probability (natural), token count and raw text of each sentence."""
         return Likelihood(-math.fsum(log_probs), sum(tokens), sum(map(len, references)))
 
-    def __add__(self, other: Likelihood) -> Likelihood:
-        return Likelihood(self.nll + other.nll, self.tokens + other.tokens, self.characters + other.characters)
+    @staticmethod
+    def total(parts: Iterable[Likelihood]) -> Likelihood:
+        """Of several sets together."""
+        held = list(parts)
+        return Likelihood(*(sum(getattr(part, name) for part in held) for name in ("nll", "tokens", "characters")))
 
     def figures(self) -> dict[str, float | int]:
         """For --json: the ratios and the counts they rest on."""

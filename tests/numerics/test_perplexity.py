@@ -28,3 +28,11 @@ def test_extremes():
     assert math.isnan(Likelihood.of([-1.0], [1], [""]).nll_per_character)
     with pytest.raises(RequestError, match="no target tokens"):
         perplexity(0.0, 0)
+
+
+def test_parts_of_a_set_add_up_to_the_whole():
+    log_probs, tokens, lines = [-2.0, -30.0, -4.5], [1, 9, 3], ["a", "bbb", "cc"]
+    parts = [Likelihood.of(log_probs[i::2], tokens[i::2], lines[i::2]) for i in range(2)]
+    whole = Likelihood.of(log_probs, tokens, lines)
+    assert Likelihood.total(parts) == whole == Likelihood(36.5, 13, 6)
+    assert whole.figures()["target_tokens"] == 13

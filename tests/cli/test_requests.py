@@ -1,0 +1,176 @@
+"""Wrong requests through the whole command line: each gives its sentence on stderr, nothing on stdout, and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+
+import pytest
+import yaml
+
+from seqgen_cli.cli import main
+
+REFUSED = [
+    # misspelt keys and choices: the nearest match, with its type and range
+    (
+        "train model.hiden_size=256",
+        "model.hiden_size is not a setting of model=transformer. Did you mean model.hidden_size (int, 2 or more)?",
+    ),
+    ("train model=rnn model.sell=gru", "model.sell is not a setting of model=rnn. Did you mean model.cell (lstm or gru)?"),
+    ("train sed=3", "sed is not a setting of seqgen train. Did you mean seed?"),
+    ("train +sed=3", "sed is not a setting. Did you mean seed?"),
+    ("train trainer.stepz=3", "Did you mean trainer.steps (int, 1 or more, or null)?"),
+    ("train model=transfomer", "model=transfomer is not a choice. Did you mean transformer?"),
+    ("train modle=rnn", "modle is not a setting of seqgen train. Did you mean model?"),
+    ("train modle.hidden_size=3", "modle.hidden_size is not a setting of seqgen train. Did you mean model?"),
+    ("train +model.depth=3", "model.depth is not a setting of model=transformer."),
+    ("train experiment=nothing", "experiment=nothing is not a choice."),
+    # wrong types and ranges
+    ("train model.hidden_size=big", 'model.hidden_size is "big"; it must be int, 2 or more.'),
+    ("train model.hidden_size='256'", 'model.hidden_size is "256"; it must be int, 2 or more.'),
+    ("train model.hidden_size=null", "model.hidden_size is null; it must be int, 2 or more."),
+    ("train model.hidden_size=true", "model.hidden_size is true; it must be int, 2 or more."),
+    ("train model.hidden_size=2.5", "model.hidden_size is 2.5; it must be int, 2 or more."),
+    ("train optimizer.lr=-1", "optimizer.lr is -1; it must be"),
+    ("train optimizer.lr=nan", "optimizer.lr is NaN; it must be"),
+    ("train model=rnn model.cell=gruu", 'model.cell is "gruu"; it must be lstm or gru. Did you mean gru?'),
+    ("train seed=-1", "seed is -1; it must be int, 0 or more, at most 2147483647."),
+    ("train fresh=3", "fresh is 3; it must be true or false."),
+    ("train runtime.device=gpu", 'runtime.device is "gpu"; it must be auto, cpu, cuda, cuda:N, mps or meta.'),
+    # grammar
+    ("train model=rnn,attention", "model=rnn,attention gives several values: add -m"),
+    ("train data.train_size=[1,", "data.train_size=[1, cannot be read as key=value."),
+    ("train seed=${model.hiden_size}", "seed cannot be resolved: Interpolation key 'model.hiden_size' not found."),
+    ("trian", "trian is not a command of seqgen. Did you mean train?"),
+    ("train --dry-rum", "--dry-rum is not a flag of seqgen train. Did you mean --dry-run?"),
+    # what a checkpoint decides
+    ("translate --ckpt x model=rnn", "model cannot be set in seqgen translate: it comes from the checkpoint."),
+    ("eval --ckpt x output.tied=true", "output cannot be set in seqgen eval: it comes from the checkpoint."),
+    ("eval --ckpt x data=imdbb", "data=imdbb is not a choice."),
+    # missing things
+    ("translate --ckpt no/such/run", "no/such/run does not exist"),
+    ("eval", "seqgen eval needs --ckpt RUN"),
+    ("eval --hyp no/such/file --ref no/such/file", "no/such/file"),
+    ("eval --ckpt x --json no/such/folder/f.json", "--json no/such/folder/f.json: its folder does not exist."),
+    ("train init_from=no/such/run", "no/such/run"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), REFUSED, ids=[line for line, _ in REFUSED])
+def test_a_wrong_request_is_refused_in_a_sentence(line: str, message: str, capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = main(line.split(" "))
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, ""), err
+    assert err.startswith("seqgen: ") and message in err
+    assert "Traceback" not in err and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [], "a refused request leaves nothing behind"
+
+
+CLASSIFIER = """
+    from torch import Tensor, nn
+    from seqgen_cli.data.batch import Batch
+    from seqgen_cli.models.base import Generator
+    from seqgen_cli.outputs.base import OutputLayer
+
+    class Bag(nn.Module):
+        def __init__(self, source_vocab_size: int, num_classes: int, width: int = 4) -> None:
+            super().__init__()
+            self.hidden_size = width
+            self.classifies = True
+        def hidden_states(self, batch: Batch) -> Tensor:
+            return batch.source_BS
+
+    class Mixing(nn.Module):
+        def __init__(self, model: Generator, output: OutputLayer) -> None:
+            super().__init__()
+        def updates(self, make_optimizer):
+            return []
+        def evaluate(self, batch):
+            return {}
+
+    class NoModel:
+        pass
+"""
+
+
+@pytest.fixture
+def own_choices(tmp_path, monkeypatch):
+    """A package `mine` and a folder of configs with a classifier, an objective for generators, and a class that is no model."""
+    (tmp_path / "mine.py").write_text(textwrap.dedent(CLASSIFIER))
+    for group, name, target in [("model", "bag", "Bag"), ("objective", "mixing", "Mixing"), ("model", "none", "NoModel")]:
+        path = tmp_path / "configs" / group / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"_target_: mine.{target}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path / "configs"
+    sys.modules.pop("mine", None)
+
+
+def test_choices_that_do_not_fit_name_both_and_what_would(own_choices, capsys) -> None:
+    code = main(["train", "--config-dir", str(own_choices), "model=bag", "objective=mixing"])
+    err = capsys.readouterr().err
+    assert code == 2
+    assert err == (
+        "seqgen: objective=mixing needs a model that generates; model=bag is not one. "
+        "Use objective=mle, or model=attention, rnn, transformer or transformer_base.\n"
+    )
+
+
+def test_what_is_no_model_is_refused(own_choices, capsys) -> None:
+    assert main(["train", "--config-dir", str(own_choices), "model=none"]) == 2
+    assert (
+        "model._target_=mine.NoModel is not a choice of model: it lacks hidden_size and hidden_states." in capsys.readouterr().err
+    )
+
+
+def test_a_package_that_is_not_there_is_named(own_choices, capsys) -> None:
+    (own_choices / "model" / "absent.yaml").write_text("_target_: not_installed.models.Thing\n")
+    assert main(["train", "--config-dir", str(own_choices), "model=absent"]) == 2
+    assert (
+        "model._target_=not_installed.models.Thing cannot be imported (No module named 'not_installed')"
+        in capsys.readouterr().err
+    )
+
+
+def test_cfg_job_prints_the_config_and_runs_nothing(capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--cfg", "job", "model=rnn", "--seed", "7"]) == 0
+    out, err = capsys.readouterr()
+    assert "seed: 7" in out and "seqgen_cli.models.rnn" in out and err == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_paths_reach_the_config_unchanged(capsys) -> None:
+    path = "runs/a=b, c/日本語 'x'"
+    assert main(["translate", "--cfg", "job", "--ckpt", path]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["ckpt"] == path
+
+
+@pytest.mark.parametrize("flag", [[], ["--debug"]])
+def test_a_bug_gives_a_line_and_debug_the_traceback(flag, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("seqgen_cli.commands.prepare.run", lambda config: 1 // 0)
+    assert main(["prepare", *flag]) == 1
+    err = capsys.readouterr().err
+    assert "seqgen: unexpected ZeroDivisionError: integer division or modulo by zero (--debug shows where)" in err
+    assert ("Traceback" in err) == bool(flag)
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted."),
+        (OSError(28, "No space left on device", "runs/x/model"), 1, "runs/x/model: the disk is full."),
+        (PermissionError(13, "Permission denied", "/root/x"), 1, "/root/x: permission denied."),
+        (MemoryError(), 1, "out of memory."),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 1, "out of memory."),
+    ],
+)
+def test_what_the_machine_refuses_is_said_plainly(raised, code, message, capsys, monkeypatch) -> None:
+    def run(config: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("seqgen_cli.commands.prepare.run", run)
+    assert main(["prepare"]) == code
+    err = capsys.readouterr().err
+    assert err.startswith(f"seqgen: {message}") and err.count("\n") == 1

@@ -1,0 +1,120 @@
+"""Every YAML on disk: composed, checked, built; commented; nothing written twice."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from seqgen_cli import build
+from seqgen_cli.errors import RequestError
+from seqgen_cli.grammar import COMMANDS
+from seqgen_cli.groups import PACKAGES, PASSED, resolve
+from seqgen_cli.layers.random import Key
+from seqgen_cli.listing import default_groups
+from seqgen_cli.objectives.base import Progress
+from seqgen_cli.signatures import parameters
+from tests.helpers import CONFIGS, random_batch
+
+FILES = sorted(CONFIGS.rglob("*.yaml"))
+CHOICES = [path for path in FILES if path.parent != CONFIGS and path.parent.name != "experiment"]
+EXPERIMENTS = [path for path in FILES if path.parent.name == "experiment"]
+COMPOSED = [path for path in FILES if path.parent == CONFIGS]
+
+REQUIRED = {"text": ["data.train=a", "data.valid=b", "data.source_language=ja", "data.target_language=en"]}
+"""What a choice needs to be told before it can be built."""
+
+
+def label(path: Path) -> str:
+    return path.relative_to(CONFIGS).as_posix()
+
+
+def command_of(group: str) -> str:
+    """A command that has the group."""
+    return next(command for command in COMMANDS if group in default_groups(command))
+
+
+def built(group: str, config: Any) -> Any:
+    """The object of a group's choice, as build makes it."""
+    if group in ("model", "output", "objective"):
+        model, output = build.network(config, 11, 13, torch.arange(13))
+        return {"model": model, "output": output, "objective": build.objective(config, model, output)}[group]
+    return build.make(config[group], group, total_updates=100)
+
+
+@pytest.mark.parametrize("path", CHOICES, ids=label)
+def test_every_choice_is_composed_checked_and_built(path: Path, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.ja", "a.en", "b.ja", "b.en"):
+        Path(name).write_text("a line\n")
+    group, name = path.parent.name, path.stem
+    config = build.compose(command_of(group), [f"{group}={name}", *REQUIRED.get(name, [])])
+    build.check(config)
+    assert config.choices[group] == name
+    with torch.device("meta"):  # base-sized models cost nothing there
+        thing = built(group, config)
+    assert type(thing) is resolve(build.plain(config[group]), group)
+    assert type(thing).__module__.startswith(PACKAGES[group])
+
+
+@pytest.mark.parametrize("path", COMPOSED + EXPERIMENTS, ids=label)
+def test_every_command_and_experiment_is_composed_and_checked(path: Path) -> None:
+    config = build.compose(path.stem) if path in COMPOSED else build.compose("train", [f"experiment={path.stem}"])
+    build.check(config)
+
+
+def test_every_file_on_disk_is_one_of_those_tested() -> None:
+    tested = len(CHOICES) + len(COMPOSED) + len(EXPERIMENTS)
+    on_disk = [name for _, _, names in os.walk(CONFIGS) for name in names if name.endswith((".yaml", ".yml"))]
+    assert tested == len(on_disk) > 20
+    assert {path.parent.name for path in CHOICES} == set(PACKAGES)
+
+
+@pytest.mark.parametrize("model", [path for path in CHOICES if path.parent.name == "model"], ids=label)
+@pytest.mark.parametrize("output", [path for path in CHOICES if path.parent.name == "output"], ids=label)
+@pytest.mark.parametrize("objective", [path for path in CHOICES if path.parent.name == "objective"], ids=label)
+def test_every_combination_fits_or_is_refused_and_steps_on_the_meta_device(model: Path, output: Path, objective: Path) -> None:
+    config = build.compose("train", [f"model={model.stem}", f"output={output.stem}", f"objective={objective.stem}"])
+    refused = ""
+    try:
+        build.check(config)
+    except RequestError as error:
+        refused = str(error)
+    if refused:
+        assert f"objective={objective.stem}" in refused and f"model={model.stem}" in refused and "Use " in refused
+        return
+    with torch.device("meta"):
+        networks = build.network(config, 11, 13, torch.arange(13))
+        trained = build.objective(config, *networks)
+    for update in trained.updates(lambda named: torch.optim.SGD([p for _, p in named], lr=0.1)):
+        loss = update.module(random_batch().to("meta"), Progress(0, Key.of(1, 0)))
+        torch.stack(list(loss.terms.values())).sum().backward()
+        for optimizer in update.optimizers:
+            optimizer.step()
+    assert any(parameter.grad is not None for parameter in nn.ModuleList(networks).parameters())
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_every_key_has_a_comment_and_the_file_a_first_line(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    described = [line for line in lines if line.startswith("#") and "@package" not in line]
+    assert described, "the file starts by saying what it is"
+    body = [line for line in lines if re.match(r"^ *[a-z]\w*:", line) and not line.strip().startswith(("defaults:", "_target_:"))]
+    for line in body:
+        opens_a_section = line.rstrip().endswith(":")
+        assert opens_a_section or "#" in line or path.parent.name == "experiment", f"no comment: {line}"
+
+
+@pytest.mark.parametrize("path", CHOICES, ids=label)
+def test_a_choice_writes_every_setting_and_nothing_that_the_program_passes(path: Path) -> None:
+    node = yaml.safe_load(path.read_text(encoding="utf-8"))
+    written = set(node) - {"_target_", "defaults"}
+    passed = PASSED.get(path.parent.name, frozenset())
+    assert not written & passed
+    assert written == set(parameters(resolve(node, path.parent.name))) - passed
