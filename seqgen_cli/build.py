@@ -13,16 +13,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor, nn
 
 from seqgen_cli import signatures
 from seqgen_cli.compose import compose, plain
+from seqgen_cli.data.labelled import LabelledCorpus
 from seqgen_cli.data.prepare import Prepared, prepare
+from seqgen_cli.data.prepare_labelled import prepare_labelled
 from seqgen_cli.data.tokenizers import Tokenizer, load_pair
+from seqgen_cli.data.wordpieces import WordPieces
 from seqgen_cli.errors import RequestError
 from seqgen_cli.groups import PASSED, PROTOCOLS, resolve
 from seqgen_cli.listing import group_choices, groups, read_settings
+from seqgen_cli.metrics.classification import ClassificationMetrics
+from seqgen_cli.models.base import Classifier
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.restore import SkipRandomInit, load_weights, read_config, read_weights
 from seqgen_cli.runtime import Runtime
@@ -32,6 +37,7 @@ from seqgen_cli.words import did_you_mean, join_or
 __all__ = [
     "Restored",
     "check",
+    "classifies",
     "compose",
     "evaluation_data",
     "from_checkpoint",
@@ -70,6 +76,27 @@ def check(config: DictConfig) -> None:
             raise RequestError(f"{key} is not a setting.{did_you_mean(key, [*TOP_LEVEL, *groups()])}")
     for key, cls in classes.items():
         _check_fit(key, cls, classes, choices)
+    _check_task(classes, choices)
+
+
+def _check_task(classes: Mapping[str, type], choices: Mapping[str, Any]) -> None:
+    """Refuse a model that classifies with anything but labelled data, their tokenizer and metrics, and the other way round."""
+    classifying: dict[str, Callable[[type], bool]] = {
+        "model": lambda cls: not signatures.missing_members(cls, Classifier),
+        "data": lambda cls: not signatures.missing_members(cls, LabelledCorpus),
+        "tokenizer": lambda cls: cls is WordPieces,
+        "metrics": lambda cls: cls is ClassificationMetrics,
+    }
+    if "model" not in classes:
+        return
+    wanted = classifying["model"](classes["model"])
+    for group in ("data", "tokenizer", "metrics"):
+        if group in classes and classifying[group](classes[group]) != wanted:
+            fitting = [name for name, cls in _choices_of(group).items() if classifying[group](cls) == wanted]
+            task = "classifies texts" if wanted else "generates text"
+            raise RequestError(
+                f"{owner('model', choices)} {task}, but {owner(group, choices)} is for the other. Use {group}={join_or(fitting)}."
+            )
 
 
 def owner(group: str, choices: Mapping[str, Any]) -> str:
@@ -147,6 +174,8 @@ def network(
         target_vocab_size=target_vocab_size,
         num_classes=target_vocab_size,
     )
+    with open_dict(config):  # the config of a checkpoint must do without the files that the model was first made from
+        config.model.update(getattr(model, "resolved_settings", {}))
     counts = torch.as_tensor(counts_V) if counts_V is not None else None
     output = make(
         config.output,
@@ -191,7 +220,10 @@ def prepared(
 ) -> Prepared:
     """The config's data, cleaned, tokenised and stored; see `seqgen_cli.data.prepare.prepare`."""
     corpus = make(config.data, "data", cache_folder=runtime.cache_folder)
-    tokenizer, cleaning = make(config.tokenizer, "tokenizer"), make(config.cleaning, "cleaning")
+    tokenizer = make(config.tokenizer, "tokenizer")
+    if isinstance(corpus, LabelledCorpus):
+        return prepare_labelled(corpus, tokenizer, runtime.cache_folder, tokenizers, report, only)
+    cleaning = make(config.cleaning, "cleaning")
     return prepare(corpus, tokenizer, cleaning, runtime.cache_folder, tokenizers, config.get("seed", 1), report, only)
 
 
@@ -225,6 +257,12 @@ def from_checkpoint(folder: Path | str, trust: Sequence[str] = ()) -> Restored:
         model, output = network(config, *sizes, counts_V=weights.get("output.counts_V"))
     load_weights({"model": model, "output": output}, weights, folder)
     return Restored(config, model.eval(), output.eval(), source_tokenizer, target_tokenizer)
+
+
+def classifies(folder: Path, trust: Sequence[str] = ()) -> bool:
+    """Whether a checkpoint's model is a classifier; its config is read as `from_checkpoint` does."""
+    node = read_config(folder / "config.yaml", trust)["model"]
+    return not signatures.missing_members(resolve(node, "model"), Classifier)
 
 
 def evaluation_data(trained: DictConfig, config: DictConfig) -> DictConfig:

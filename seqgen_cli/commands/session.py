@@ -14,6 +14,8 @@ from omegaconf import DictConfig
 from torch import nn
 
 from seqgen_cli import build
+from seqgen_cli.commands.classifier_validation import ClassifierValidation
+from seqgen_cli.commands.encoding import encode_once
 from seqgen_cli.commands.start import Start, kept_config
 from seqgen_cli.commands.validation import Validation
 from seqgen_cli.data.batching import TrainStream
@@ -21,6 +23,7 @@ from seqgen_cli.data.prepare import Prepared
 from seqgen_cli.data.tokenizers import save_pair
 from seqgen_cli.errors import RequestError
 from seqgen_cli.metrics.base import higher_is_better
+from seqgen_cli.models.base import Classifier
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.runtime import Runtime
 from seqgen_cli.training import checkpoints
@@ -55,6 +58,7 @@ class Session:
         self.objective.to(runtime.device).train()
         if runtime.compile:
             self.model.hidden_states = torch.compile(self.model.hidden_states, dynamic=True)
+        encode_once(config, self.model, runtime, prepared, ("train", "valid"))
         self._make_loop(state["loop"]["batches"] if state else 0)
         self.watch = Watch(trainer.best_metric, higher_is_better(trainer.best_metric))
         self.average = self._moving_average(0)
@@ -82,15 +86,20 @@ class Session:
         self.loop = Loop(
             updates, stream, runtime, schedule, seed=config.seed, accumulate=trainer.accumulate, clip_norm=trainer.clip_norm
         )
-        decoder, metrics = build.make(config.decoding, "decoding"), build.make(config.metrics, "metrics")
+        metrics = build.make(config.metrics, "metrics")
         networks = (self.model, self.output, self.objective)
-        limits = (trainer.decode_limit, trainer.samples)
-        self.validation = Validation(self.prepared, *networks, batching, decoder, metrics, runtime, *limits)
+        self.validation: Validation | ClassifierValidation
+        if isinstance(self.model, Classifier):
+            self.validation = ClassifierValidation(self.prepared, *networks, batching, metrics, runtime, trainer.samples)
+        else:
+            decoder, limits = build.make(config.decoding, "decoding"), (trainer.decode_limit, trainer.samples)
+            self.validation = Validation(self.prepared, *networks, batching, decoder, metrics, runtime, *limits)
 
     def _moving_average(self, updates: int) -> MovingAverage | None:
         if self.trainer.ema_decay is None:
             return None
-        return MovingAverage([*self.model.parameters(), *self.output.parameters()], self.trainer.ema_decay, updates)
+        trained = [each for each in [*self.model.parameters(), *self.output.parameters()] if each.requires_grad]
+        return MovingAverage(trained, self.trainer.ema_decay, updates)
 
     def _load_state(self, state: dict[str, Any]) -> None:
         if (state["raw"] is None) != (self.average is None):

@@ -104,11 +104,11 @@ class Validation:
             outputs[number::world_size] = part
         return outputs
 
-    def _evaluating(self) -> _Evaluating:
-        return _Evaluating(self.objective)
+    def _evaluating(self) -> Evaluating:
+        return Evaluating(self.objective)
 
 
-class _Evaluating:
+class Evaluating:
     """Evaluation mode and no gradient inside the block; training mode after it."""
 
     def __init__(self, module: nn.Module) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import sentencepiece
@@ -218,8 +218,13 @@ def save_pair(folder: Path, source: Tokenizer, target: Tokenizer) -> None:
         target.save(folder, "target")
 
 
-def load_pair(folder: Path) -> tuple[Tokenizer, Tokenizer]:
-    """What save_pair wrote; a joint tokenizer is one object."""
+def load_pair(folder: Path) -> tuple[Any, Any]:
+    """What save_pair wrote; a joint tokenizer is one object. Of a classifier: its encoder's tokenizer and its Labels."""
+    if (folder / "source.json").exists():
+        from seqgen_cli.data.labelled import Labels
+        from seqgen_cli.data.wordpieces import EncoderTokenizer
+
+        return EncoderTokenizer.load(folder, "source"), Labels.load(folder, "target")
     if (folder / "joint.model").exists():
         joint = Tokenizer.load(folder, "joint")
         return joint, joint

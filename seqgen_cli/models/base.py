@@ -76,6 +76,28 @@ class Classifier(Model, Protocol):
     classifies: bool
 
 
+@runtime_checkable
+class Encoder(Model, Protocol):
+    """A model whose first part turns a source into features that may be computed once."""
+
+    feature_size: int
+    """E."""
+
+    @property
+    def features_are_fixed(self) -> bool:
+        """Whether training leaves the features as they are."""
+        ...
+
+    def features(self, source_BS: Tensor, lengths_B: Tensor) -> Tensor:
+        """(B, S) ids -> (B, S, E); what stands beyond a row's length means nothing. `hidden_states` takes them as
+        `batch.features_BSE` in place of ids."""
+        ...
+
+    def features_fingerprint(self) -> str:
+        """A hash of the weights that decide the features."""
+        ...
+
+
 def valid_rows(hidden_BTD: Tensor, batch: Batch) -> Tensor:
     """(B, T, D) -> (N, D) at the batch's real target positions."""
     assert batch.valid_N is not None

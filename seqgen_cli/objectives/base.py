@@ -39,7 +39,7 @@ class Loss:
 class UpdateModule(Protocol):
     """The module of an Update; called under DistributedDataParallel where there are several ranks."""
 
-    def counts(self, batch: Batch) -> dict[str, int]:
+    def counts(self, batch: Batch) -> Mapping[str, float]:
         """What each term is divided by (tokens, sequences, examples), known before the forward, without a device sync."""
         ...
 

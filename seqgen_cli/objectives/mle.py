@@ -1,14 +1,19 @@
 """Maximum likelihood: the negative log-likelihood of the targets (SPEC.md section 3).
 
-For a generator L = - sum_t log p(y_t | y_<t, x), a sum over target tokens; for a classifier - sum_n log p(label_n | x_n).
+For a generator L = - sum_t log p(y_t | y_<t, x), a sum over target tokens; for a classifier - sum_n log p(label_n | x_n),
+or, with a weight for each class, - sum_n w_label log p(label_n | x_n) over sum_n w_label.
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Gt
 from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
+from seqgen_cli.errors import RequestError
 from seqgen_cli.models.base import Model
 from seqgen_cli.objectives.base import Loss, MakeOptimizer, Progress, Update
 from seqgen_cli.outputs.base import NoiseKey, OutputLayer
@@ -20,27 +25,44 @@ class MaximumLikelihood(nn.Module):
     Args:
         model: gives the hidden vectors.
         output: gives their distribution.
+        class_weights: how much an example of each class counts in the loss; None: all alike.
+
+    Raises:
+        RequestError: there are more or fewer weights than classes.
     """
 
-    def __init__(self, model: Model, output: OutputLayer) -> None:
+    def __init__(
+        self, model: Model, output: OutputLayer, class_weights: list[Annotated[float, Gt(0)]] | None = None
+    ) -> None:
         super().__init__()
+        if class_weights is not None and len(class_weights) != output.vocab_size:
+            raise RequestError(
+                f"objective.class_weights has {len(class_weights)} numbers, but there are {output.vocab_size} classes: give one each."
+            )
         self.model = model
         self.output = output
+        self.class_weights = class_weights
 
     def updates(self, make_optimizer: MakeOptimizer) -> list[Update]:
         return [Update("mle", self, [make_optimizer(self.named_parameters())])]
 
-    def counts(self, batch: Batch) -> dict[str, int]:
-        return {"tokens": batch.targets_N.shape[0]}
+    def counts(self, batch: Batch) -> dict[str, float]:
+        if self.class_weights is None:
+            return {"tokens": batch.targets_N.shape[0]}
+        return {"weight": float(self._weights(batch.targets_N, torch.float64).sum())}
 
     def forward(self, batch: Batch, progress: Progress) -> Loss:
         """Sum of the loss over the batch's N predictions; `nll` may be smoothed or an estimate, as the output layer's loss is."""
         target_N = batch.targets_N
         hidden_ND = self.model.hidden_states(batch)
         noise = NoiseKey(progress.key.fold("output"), batch.examples_N, batch.positions_N)
-        weights_N = torch.ones(target_N.shape, dtype=hidden_ND.dtype, device=hidden_ND.device)
-        loss = self.output.loss(hidden_ND, target_N, weights_N=weights_N, noise=noise)
-        return Loss({"tokens": loss}, {"loss": loss.detach()})
+        loss = self.output.loss(hidden_ND, target_N, weights_N=self._weights(target_N, hidden_ND.dtype), noise=noise)
+        return Loss({"tokens" if self.class_weights is None else "weight": loss}, {"loss": loss.detach()})
+
+    def _weights(self, target_N: Tensor, dtype: torch.dtype) -> Tensor:
+        if self.class_weights is None:
+            return torch.ones(target_N.shape, dtype=dtype, device=target_N.device)
+        return torch.tensor(self.class_weights, dtype=dtype, device=target_N.device)[target_N]
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:

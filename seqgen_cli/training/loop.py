@@ -94,9 +94,9 @@ class _Stage:
             return self.module.no_sync()
         return nullcontext()
 
-    def counts(self, group: Sequence[Any]) -> dict[str, int]:
+    def counts(self, group: Sequence[Any]) -> dict[str, float]:
         """The group's count for each term, on this rank."""
-        totals: dict[str, int] = {}
+        totals: dict[str, float] = {}
         for batch in group:
             for name, count in self._counts(batch).items():
                 totals[name] = totals.get(name, 0) + count
@@ -155,13 +155,13 @@ class Loop:
         self.update += 1
         self.batches += self.accumulate * self.machine.world_size
 
-    def _run(self, stage: _Stage, own_counts: dict[str, int], group: Sequence[Any], progress: Progress) -> dict[str, Tensor]:
+    def _run(self, stage: _Stage, own_counts: dict[str, float], group: Sequence[Any], progress: Progress) -> dict[str, Tensor]:
         """One update; its sums over the group and all ranks."""
         counts = self._over_ranks({name: self._scalar(count) for name, count in own_counts.items()})
         # DistributedDataParallel averages over ranks; the terms are sums.
         for name, count in counts.items():
             self.totals[stage.prefix + name] = self.totals.get(stage.prefix + name, self._scalar(0)) + count
-        weights = {name: self.machine.world_size / count.clamp(min=1) for name, count in counts.items()}
+        weights = {name: self.machine.world_size / torch.where(count > 0, count, 1.0) for name, count in counts.items()}
         sums: dict[str, Tensor] = {}
         for number, batch in enumerate(group, start=1):
             with ExitStack() as stack:

@@ -3,6 +3,8 @@
 A fused step reads whether a gradient was non-finite on the device (`found_inf`), so the loop never waits for the answer.
 Weight decay (decoupled in AdamW, an L2 term in SGD) leaves out biases, gains of normalisation layers and embeddings:
 every parameter with fewer than two dimensions, and every one whose name contains "embed".
+
+A parameter with an attribute `learning_rate` (a pretrained part that must move slowly) has that in place of `lr`.
 """
 
 from __future__ import annotations
@@ -20,15 +22,18 @@ NamedParameters = Iterable[tuple[str, nn.Parameter]]
 
 
 def _groups(named_parameters: NamedParameters, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups: those that decay, and those that do not; frozen parameters are left out."""
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
+    """Parameter groups: by their own learning rate, and by whether they decay; frozen parameters are left out."""
+    groups: dict[tuple[float | None, bool], list[nn.Parameter]] = {}
     for name, parameter in named_parameters:
         if parameter.requires_grad:
-            exempt = weight_decay == 0 or parameter.ndim < 2 or "embed" in name
-            (kept if exempt else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+            decays = weight_decay > 0 and parameter.ndim >= 2 and "embed" not in name
+            groups.setdefault((getattr(parameter, "learning_rate", None), decays), []).append(parameter)
+    # Those at the run's own rate first: the loop logs the first group's.
+    order = sorted(groups, key=lambda kind: (kind[0] is not None, kind[0] or 0.0, not kind[1]))
+    return [
+        {"params": groups[rate, decays], "weight_decay": weight_decay if decays else 0.0, **({"lr": rate} if rate else {})}
+        for rate, decays in order
+    ]
 
 
 @dataclass(frozen=True)
