@@ -73,7 +73,12 @@ def how_far(vehicle: Word, place: Place, minutes: Number) -> Pair:
 
 @construction(when=times.LONG_AGO, who=people.PEOPLE, friend=people.THIRD, vehicle=_BY, city=places.CITIES)
 def went_with(when: Word, who: Person, friend: Person, vehicle: Word, city: Place) -> Pair:
-    if who is friend or vehicle.ja in ("タクシー", "自転車") or (who in people.PRONOUNS[2:] and friend in people.FAMILY):
+    if (
+        who is friend
+        or vehicle.ja in ("タクシー", "自転車")
+        or not places.reached_by(city, vehicle)
+        or (who in people.OTHERS and friend in people.FAMILY)
+    ):
         return None
     return (
         f"{when.ja}、{who.ja}は{friend.ja}と{vehicle.ja}で{city.ja}に行きました。",

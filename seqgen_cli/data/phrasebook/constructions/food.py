@@ -16,7 +16,7 @@ _TRIED = (*actions.MEALS, *actions.PLAYING_SPORTS, *actions.PLAYING_MUSIC, *acti
 _LEFT_OUT = named(
     (*nouns.VEGETABLES, *nouns.GROCERIES), "玉ねぎ トマト じゃがいも 卵 にんじん きゅうり チーズ バター 豆腐 海老 肉"
 )
-_MEAL_TIMES = (*times.RECENTLY[:2], *times.RECENTLY[3:])
+_MEAL_TIMES = without(times.RECENTLY, "先週")
 _GOOD = tuple(taste for taste in (*adjectives.TASTES, *adjectives.PRICES) if "dish" in taste.topics)
 _PLEASANT = ("おいしい", "安い", "甘い", "辛い")
 _INGREDIENTS = (*nouns.FRUIT, *nouns.VEGETABLES, *nouns.GROCERIES)
@@ -27,7 +27,7 @@ _DRINK = verb("飲む", "drink")
 
 @construction(who=people.PEOPLE, dish=nouns.DISHES, friend=people.THIRD, drink=(*nouns.DISHES, *nouns.DRINKS))
 def will_have(who: Person, dish: Noun, friend: Person, drink: Noun) -> Pair:
-    if who is friend or dish is drink or who.pronoun == "they" or (who in people.PRONOUNS[2:] and friend in people.FAMILY):
+    if who is friend or dish is drink or who.pronoun == "they" or (who in people.OTHERS and friend in people.FAMILY):
         return None
     return (
         f"{who.ja}は{dish.ja}、{friend.ja}は{drink.ja}にします。",

@@ -18,6 +18,9 @@ PRONOUNS = (
     Person("彼ら", "they", "they"),
 )
 
+# Who is spoken of, and may not be the family: "she and my mother" would be odd for one's mother.
+OTHERS = PRONOUNS[2:]
+
 
 def _read(table: str, pronoun: str, own: str = "", honorific: str = "") -> tuple[Person, ...]:
     return tuple(Person(ja + honorific, own + en, cast(_Pronoun, pronoun)) for ja, en in entries(table))
