@@ -8,7 +8,8 @@ from seqgen_cli.data.phrasebook.lexicon import nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.times import Clock, Number
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Noun, Person, Place, Verb, Word, named, phrases
+from seqgen_cli.data.phrasebook.tables import named, phrases
+from seqgen_cli.data.phrasebook.words import Noun, Person, Place, Verb, Word
 
 # What is done at the same hour day by day, and from when to when.
 _HOURS = {

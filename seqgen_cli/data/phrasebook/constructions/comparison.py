@@ -8,7 +8,8 @@ from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import adjectives, nouns, people, places
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word, phrases
+from seqgen_cli.data.phrasebook.tables import phrases
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word
 
 _GROUPS = places.read("", "in", "クラス class, 会社 company, 家族 family, 村 village", "this ")
 _GROUPS = (*_GROUPS, *places.read("", "on", "チーム team", "this "))

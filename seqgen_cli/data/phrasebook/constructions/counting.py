@@ -6,7 +6,8 @@ from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.times import Number
-from seqgen_cli.data.phrasebook.words import Noun, Person, Place, Word, named
+from seqgen_cli.data.phrasebook.tables import named
+from seqgen_cli.data.phrasebook.words import Noun, Person, Place, Word
 
 _SMALL = tuple(noun for noun in (*nouns.STATIONERY, *nouns.GOODS, *nouns.READINGS, *nouns.FRUIT) if noun.counter)
 _COUNTED_FOOD = tuple(noun for noun in (*nouns.FRUIT, *nouns.VEGETABLES) if noun.counter)

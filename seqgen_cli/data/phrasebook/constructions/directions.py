@@ -7,7 +7,8 @@ from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.times import Number
-from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word, phrases
+from seqgen_cli.data.phrasebook.tables import phrases
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word
 
 _SIDES = phrases("右 right, 左 left")
 _CORNERS = times.COUNTS[:5]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, nouns, people, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.times import Number
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Word, named, phrases, without
+from seqgen_cli.data.phrasebook.tables import named, phrases, without
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Word
 
 _EATERIES = phrases("レストラン restaurant, 喫茶店 coffee_shop, ホテル hotel, 食堂 cafeteria, 市場 market")
 _MEALS = phrases("朝ご飯 breakfast, 昼ご飯 lunch, 晩ご飯 dinner")

@@ -8,7 +8,8 @@ from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.times import Number
-from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word, named, without
+from seqgen_cli.data.phrasebook.tables import named, without
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word
 
 _WARES = (
     *nouns.CLOTHES,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
-from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Place, Word, named, phrases, without
+from seqgen_cli.data.phrasebook.tables import named, phrases, without
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word
 
 _BELONGINGS = (*nouns.GOODS, *nouns.CLOTHES, *nouns.STATIONERY, *nouns.BOOKS, *nouns.MACHINES)
 _BELONGINGS = tuple(

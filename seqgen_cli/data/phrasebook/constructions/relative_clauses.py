@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.constructions.negation import DESCRIBED, DESCRIBING
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Place, Verb, Word, named, without
+from seqgen_cli.data.phrasebook.tables import named, without
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Verb, Word
 
 _MADE = (
     *actions.BAKING,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import actions, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Noun, Person, Place, Verb, Word, joined, named, phrases, without
+from seqgen_cli.data.phrasebook.tables import joined, named, phrases, without
+from seqgen_cli.data.phrasebook.words import Noun, Person, Place, Verb, Word
 
 _PORTABLE = (
     *without(nouns.GOODS, "カーテン 枕 ナイフ"),

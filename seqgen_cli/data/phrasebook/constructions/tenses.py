@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital, ing
 from seqgen_cli.data.phrasebook.lexicon import actions, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Noun, Person, Place, Word, named, phrases, without
+from seqgen_cli.data.phrasebook.tables import named, phrases, without
+from seqgen_cli.data.phrasebook.words import Noun, Person, Place, Word
 
 _PLACES = (*places.INDOORS, *places.OUTDOORS)
 _PLANNED = (*actions.BUYING_GOODS, *actions.SELLING, *actions.STUDYING, *actions.PAINTING, *actions.REPAIRING, *actions.BAKING)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.times import Number
-from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Place, Word, named, phrases
+from seqgen_cli.data.phrasebook.tables import named, phrases
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word
 
 
 @dataclass(frozen=True)

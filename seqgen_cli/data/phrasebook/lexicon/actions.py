@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.lexicon import nouns
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Noun, entries, named, without
+from seqgen_cli.data.phrasebook.tables import entries, named, without
+from seqgen_cli.data.phrasebook.words import Noun
 
 
 def _with(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from seqgen_cli.data.phrasebook.words import Noun, entries
+from seqgen_cli.data.phrasebook.tables import entries
+from seqgen_cli.data.phrasebook.words import Noun
 
 
 def read(

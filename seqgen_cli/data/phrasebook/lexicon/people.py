@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal, cast
 
 from seqgen_cli.data.phrasebook.lexicon.nouns import read
-from seqgen_cli.data.phrasebook.words import Person, entries, phrases
+from seqgen_cli.data.phrasebook.tables import entries, phrases
+from seqgen_cli.data.phrasebook.words import Person
 
 _Pronoun = Literal["I", "we", "he", "she", "they"]
 

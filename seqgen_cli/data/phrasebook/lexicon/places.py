@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from seqgen_cli.data.phrasebook.words import Place, Word, entries, named, phrases
+from seqgen_cli.data.phrasebook.tables import entries, named, phrases
+from seqgen_cli.data.phrasebook.words import Place, Word
 
 
 def read(uses: str, at: str, table: str, article: str = "the ") -> tuple[Place, ...]:
