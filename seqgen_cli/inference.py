@@ -335,7 +335,7 @@ def open_checkpoints(
         for side in ("source_tokenizer", "target_tokenizer"):
             if getattr(other, side).fingerprint != getattr(first, side).fingerprint:
                 raise RequestError(
-                    f"{folder} and {folders[0]} have different vocabularies: an ensemble needs the same tokenizers."
+                    f"{folder} and {folders[0]} have different vocabularies, so they make no ensemble."
                 )
     networks = [(one.model.to(runtime.device), one.output.to(runtime.device)) for one in restored]
     tokenizers = (first.source_tokenizer, first.target_tokenizer)

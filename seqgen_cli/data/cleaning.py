@@ -20,6 +20,7 @@ import numpy as np
 from annotated_types import Ge
 
 from seqgen_cli.data.corpora import Pair
+from seqgen_cli.data.store import write_array
 
 CHUNK = 8192  # pairs handled at once
 PARTITION = 1 << 20  # hashes compared in memory at once: about 40 MB
@@ -164,11 +165,10 @@ def first_occurrences(hashes: Path, work: Path, partition: int = PARTITION) -> n
         owner = (chunk["value"] >> np.uint64(64 - bits)) if bits else np.zeros(len(chunk), np.uint64)
         for number, file in enumerate(files):
             with file.open("ab") as out:
-                chunk[owner == number].tofile(out)
-    (work / "keep").write_bytes(b"")
+                write_array(out, chunk[owner == number])
     with (work / "keep").open("wb") as out:  # written in full, so that a full disk is an error here and no bus error below
         for start in range(0, count, partition):
-            np.zeros(min(partition, count - start), bool).tofile(out)
+            write_array(out, np.zeros(min(partition, count - start), bool))
     keep = np.memmap(work / "keep", bool, "r+")
     for file in files:
         part = np.fromfile(file, row_and_value)  # rows ascend, and np.unique points at the first
@@ -176,7 +176,7 @@ def first_occurrences(hashes: Path, work: Path, partition: int = PARTITION) -> n
         file.unlink()
     with (work / "rows").open("wb") as out:
         for start in range(0, count, partition):
-            (start + np.flatnonzero(keep[start : start + partition])).tofile(out)
+            write_array(out, start + np.flatnonzero(keep[start : start + partition]))
     return np.memmap(work / "rows", np.int64, "r")
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from seqgen_cli.errors import SeqgenError
 
-_PIECE = 1 << 18  # bytes read at once
+_PIECE = 1 << 13  # bytes read at once, and at most so many are fetched again after a break
 _ATTEMPTS = 5
 _PATIENCE = 30.0  # seconds without a byte before a connection counts as broken
 
@@ -32,6 +32,7 @@ def download(url: str, folder: Path, sha256: str | None = None, pause: float = 1
         SeqgenError: the download failed (what came of it is kept for the next try), or is another file than `sha256` names.
     """
     name = f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{url.split('?')[0].rstrip('/').rsplit('/', 1)[-1]}"
+    pooch.get_logger().setLevel("WARNING")  # the bar says that a download goes on, the error why it failed
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{name}.lock"):
@@ -100,6 +101,6 @@ def _reason(error: OSError) -> str:
         return f"the server answered {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):
         return f"no answer for {_PATIENCE:.0f} s"
-    if isinstance(error, requests.ConnectionError):
+    if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
         return "the connection failed or broke off"
     return error.strerror or str(error)

@@ -79,7 +79,10 @@ def prepare(
     Raises:
         RequestError: the corpus or a setting is at fault. SeqgenError: the disk is full.
     """
-    splits = {name: pairs for name, pairs in corpus.splits().items() if only is None or "train" in only or name in only}
+    splits = dict(corpus.splits())
+    if missing := [name for name in only or () if name not in splits]:
+        raise RequestError(f"The data has no {missing[0]} split; it has {', '.join(splits)}.")
+    splits = {name: pairs for name, pairs in splits.items() if only is None or "train" in only or name in only}
     text_key = store.key(FORMAT, corpus.fingerprint(), sorted(splits), repr(cleaning))
     text = store.once(cache / f"text-{text_key}", lambda folder: store_text(folder, splits, cleaning), report)
     notes: list[str] = []

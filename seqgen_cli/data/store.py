@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -122,6 +123,17 @@ class _Lock:
         self._lock.release()
 
 
+def write_array(file: IO[bytes], array: np.ndarray) -> None:
+    """Write an array's bytes. (`ndarray.tofile` hides the error number of a full disk.)"""
+    file.write(np.ascontiguousarray(array).data)
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an array's bytes to a file of its own."""
+    with path.open("wb") as file:
+        write_array(file, array)
+
+
 class RaggedWriter:
     """Appends rows of one dtype to NAME.data, and where each row ends to NAME.offsets (int64, from 0).
 
@@ -130,14 +142,14 @@ class RaggedWriter:
 
     def __init__(self, folder: Path, name: str) -> None:
         self._data, self._offsets = (folder / f"{name}.data").open("wb"), (folder / f"{name}.offsets").open("wb")
-        np.zeros(1, np.int64).tofile(self._offsets)
+        write_array(self._offsets, np.zeros(1, np.int64))
         self._end = 0
 
     def append(self, flat: np.ndarray, lengths: np.ndarray) -> None:
         """Add rows given as one flat array and the length of each."""
-        flat.tofile(self._data)
+        write_array(self._data, flat)
         ends = self._end + np.cumsum(lengths, dtype=np.int64)
-        ends.tofile(self._offsets)
+        write_array(self._offsets, ends)
         self._end += int(lengths.sum())
 
     def close(self) -> None:

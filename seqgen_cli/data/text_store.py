@@ -26,7 +26,7 @@ from seqgen_cli.data.cleaning import (
     pair_hashes,
 )
 from seqgen_cli.data.corpora import Mixture, Pair
-from seqgen_cli.data.store import TextWriter
+from seqgen_cli.data.store import TextWriter, save_array, write_array
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _store_evaluation(folder: Path, name: str, pairs: Iterable[Pair]) -> TextInf
                 targets.append([target for _, target in chunk])
                 count += len(chunk)
             ends.append(count)
-    np.arange(count).tofile(folder / f"{name}.rows")
+    save_array(folder / f"{name}.rows", np.arange(count))
     return TextInfo(count, {}, ends)
 
 
@@ -86,12 +86,12 @@ def _store_train(folder: Path, pairs: Iterable[Pair], cleaning: StandardCleaning
                 sources.append(source_lines)
                 targets.append(target_lines)
                 if cleaning.drop_duplicates:
-                    pair_hashes(source_lines, target_lines).tofile(hash_file)
+                    write_array(hash_file, pair_hashes(source_lines, target_lines))
                 count += len(source_lines)
             ends.append(count)
     rows = first_occurrences(hashes, folder) if cleaning.drop_duplicates else np.arange(count)
     hashes.unlink()
-    rows.tofile(folder / "train.rows")
+    save_array(folder / "train.rows", rows)
     dropped["duplicate"] = count - len(rows)
     return TextInfo(read.count, dict(dropped), np.searchsorted(rows, ends).tolist())
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from seqgen_cli.data import text_store
 from seqgen_cli.data.cleaning import CHUNK, RULES, StandardCleaning, apply_rules
 from seqgen_cli.data.dataset import token_dtype
-from seqgen_cli.data.store import RaggedWriter, Text
+from seqgen_cli.data.store import RaggedWriter, Text, save_array
 from seqgen_cli.data.text_store import TextInfo
 from seqgen_cli.data.tokenizers import Tokenizer
 from seqgen_cli.errors import RequestError
@@ -64,10 +64,10 @@ def _store_split(
                 left = apply_rules(cleaning.length_rules(encoded[0][1], encoded[1][1]), dropped)
             writer.append(encoded, left)
             kept[start : start + len(left)] = left
-    rows[kept].tofile(folder / f"{name}.rows")
+    save_array(folder / f"{name}.rows", rows[kept])
     report = [f"{name}: {info.read:,} pairs read, {kept.sum():,} kept; {writer.sizes()}."]
     if name == "train":
-        writer.counts[1].tofile(folder / "target_counts")
+        save_array(folder / "target_counts", writer.counts[1])
         report.append("dropped from train: " + "; ".join(f"{meaning} {dropped[rule]:,}" for rule, meaning in RULES.items()) + ".")
         if not kept.any():
             raise RequestError(f"Cleaning leaves no training pair ({report[-1][:-1]}): loosen the cleaning settings.")

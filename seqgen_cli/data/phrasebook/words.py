@@ -5,10 +5,9 @@ Every kind has a `key` naming it among the fillers of slots. Forms are computed 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Literal
 
 from seqgen_cli.data.phrasebook import english, japanese
 
@@ -255,106 +254,3 @@ class Place(Word):
     @cached_property
     def bare(self) -> str:
         return self.en.removeprefix("the ")
-
-
-@dataclass(frozen=True)
-class Action(Word):
-    """Something one does: a verb with its object. `ja`, `en` name it; the forms below stand in sentences.
-
-    Args:
-        noun: the object, or None.
-        lead: what precedes the verb in Japanese, its particle included: 本を.
-        kind: what places must offer for it.
-        definite: the object always takes `the` (clean the room).
-    """
-
-    verb: Verb
-    noun: Noun | None
-    lead: str
-    kind: str
-    definite: bool = False
-
-    @cached_property
-    def stem(self) -> str:
-        return self.lead + self.verb.stem
-
-    @cached_property
-    def te(self) -> str:
-        return self.lead + self.verb.te
-
-    @cached_property
-    def ta(self) -> str:
-        return self.lead + self.verb.ta
-
-    @cached_property
-    def nai_stem(self) -> str:
-        return self.lead + self.verb.nai_stem
-
-    @cached_property
-    def plain(self) -> str:
-        return self.lead + self.verb.ja
-
-    @cached_property
-    def _one(self) -> str:
-        if self.noun is None:
-            return ""
-        return f" the {self.noun.en}" if self.definite else f" {self.noun.a}"
-
-    @cached_property
-    def base(self) -> str:
-        return self.verb.en + self._one
-
-    @cached_property
-    def third(self) -> str:
-        return self.verb.third + self._one
-
-    @cached_property
-    def past(self) -> str:
-        return self.verb.past + self._one
-
-    @cached_property
-    def participle(self) -> str:
-        return self.verb.participle + self._one
-
-    @cached_property
-    def ing(self) -> str:
-        return self.verb.ing + self._one
-
-    @cached_property
-    def many(self) -> str:
-        """The object when the action is done again and again: (reads) books, (cleans) the room."""
-        if self.noun is None:
-            return ""
-        return f" the {self.noun.en}" if self.definite else f" {self.noun.many}"
-
-    def fits(self, place: Place) -> bool:
-        return self.kind in place.uses
-
-
-W = TypeVar("W", bound=Word)
-
-
-def entries(table: str) -> list[tuple[str, str]]:
-    """A table's (Japanese, English) entries: `犬 dog, 絵本 picture_book`; `_` is a space."""
-    return [(ja, en.replace("_", " ")) for ja, _, en in (entry.partition(" ") for entry in table.split(", "))]
-
-
-def phrases(table: str) -> tuple[Word, ...]:
-    """Words without forms of their own, from a table."""
-    return tuple(Word(ja, en) for ja, en in entries(table))
-
-
-def joined(*groups: Sequence[W]) -> tuple[W, ...]:
-    """The groups one after another, each word once."""
-    return tuple({word.key: word for group in groups for word in group}.values())
-
-
-def named(words: Sequence[W], names: str) -> tuple[W, ...]:
-    """The words with these Japanese names (divided by spaces), in the order of the names."""
-    by_name = {word.ja: word for word in words}
-    return tuple(by_name[name] for name in names.split())
-
-
-def without(words: Sequence[W], names: str) -> tuple[W, ...]:
-    """The words but those with these Japanese names (divided by spaces)."""
-    return tuple(word for word in words if word.ja not in names.split())

@@ -8,7 +8,8 @@ from seqgen_cli.data.phrasebook.lexicon import nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.times import Clock, Number
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Noun, Person, Place, Verb, Word, phrases
+from seqgen_cli.data.phrasebook.tables import named, phrases
+from seqgen_cli.data.phrasebook.words import Noun, Person, Place, Verb, Word
 
 # What is done at the same hour day by day, and from when to when.
 _HOURS = {
@@ -24,7 +25,7 @@ _HOURS = {
 _DAILY = (times.HABITUALLY[0], *(Word(f"毎週{day.ja}", f"every {day.en}") for day in times.WEEKDAYS))
 _OPENS = (verb("開く", "open"), verb("閉まる", "close"))
 _STARTS = (verb("始まる", "start"), verb("終わる", "end"))
-_TRANSPORT = places.VEHICLES[:2] + places.VEHICLES[4:6]
+_TRANSPORT = named(places.VEHICLES, "電車 バス 船 飛行機")
 
 
 @construction(who=people.PEOPLE, habit=tuple(_HOURS), time=times.CLOCKS, when=_DAILY)
@@ -54,7 +55,7 @@ def opening_hours(place: Place, day: Word, start: Clock, end: Clock) -> Pair:
 
 @construction(city=(*places.CITIES, *places.ABROAD), vehicle=_TRANSPORT, time=times.CLOCKS)
 def departure(city: Place, vehicle: Word, time: Clock) -> Pair:
-    if city in places.ABROAD and vehicle.en in ("train", "bus"):
+    if not places.reached_by(city, vehicle):
         return None
     return f"次の{city.ja}行きの{vehicle.ja}は{time.ja}に出ます。", f"The next {vehicle.en} to {city.en} leaves at {time.en}."
 
@@ -113,7 +114,7 @@ def built_in(this: Demonstrative, building: Noun, year: Number) -> Pair:
 
 @construction(who=people.FRIENDS, city=places.CITIES, year=times.YEARS, month=times.MONTHS)
 def born_in(who: Person, city: Place, year: Number, month: Number) -> Pair:
-    if year.value < 1950:
+    if not 1950 <= year.value <= 2005:
         return None
     return (
         f"{who.ja}は{year.ja}の{month.ja}に{city.ja}で生まれました。",

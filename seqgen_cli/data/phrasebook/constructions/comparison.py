@@ -8,9 +8,11 @@ from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import adjectives, nouns, people, places
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word, phrases
+from seqgen_cli.data.phrasebook.tables import phrases
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word
 
-_GROUPS = phrases("クラス class, チーム team, 会社 company, 家族 family, 村 village")
+_GROUPS = places.read("", "in", "クラス class, 会社 company, 家族 family, 村 village", "this ")
+_GROUPS = (*_GROUPS, *places.read("", "on", "チーム team", "this "))
 _CITY_ADJECTIVES = tuple(
     a for a in (*adjectives.AREAS, *adjectives.QUALITIES[-4:]) if a.en in ("noisy", "quiet", "lively", "clean", "convenient")
 )
@@ -54,16 +56,16 @@ def this_more_than(this: Demonstrative, thing: Noun, other: Demonstrative, how: 
 
 
 @construction(who=people.THIRD, group=_GROUPS, how=adjectives.CHARACTERS)
-def most_of_group(who: Person, group: Word, how: Adjective) -> Pair:
+def most_of_group(who: Person, group: Place, how: Adjective) -> Pair:
     return (
         f"{who.ja}はこの{group.ja}で一番{how.ja}です。",
-        capital(f"{who.en} is the {how.superlative} in this {group.en}."),
+        capital(f"{who.en} is the {how.superlative} {group.there}."),
     )
 
 
 @construction(this=THIS, shop=_SHOPS, how=DESCRIBING, thing=DESCRIBED)
 def most_in_shop(this: Demonstrative, shop: Place, how: Adjective, thing: Noun) -> Pair:
-    if not how.fits(thing) or thing.topic in ("show", "building") != (shop.ja == "町"):
+    if not how.fits(thing) or (thing.topic in ("show", "building")) != (shop.ja == "町"):
         return None
     return (
         f"{this.pronoun}はこの{shop.ja}で一番{how.before_noun}{thing.ja}です。",

@@ -6,13 +6,13 @@ from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.times import Number
+from seqgen_cli.data.phrasebook.tables import named
 from seqgen_cli.data.phrasebook.words import Noun, Person, Place, Word
 
 _SMALL = tuple(noun for noun in (*nouns.STATIONERY, *nouns.GOODS, *nouns.READINGS, *nouns.FRUIT) if noun.counter)
 _COUNTED_FOOD = tuple(noun for noun in (*nouns.FRUIT, *nouns.VEGETABLES) if noun.counter)
-_OWNED = tuple(
-    noun for noun in (*nouns.CLOTHES, *nouns.GOODS, *nouns.READINGS[:6], *nouns.INSTRUMENTS, *nouns.MACHINES) if noun.counter
-)
+_OWNED = tuple(noun for noun in (*nouns.CLOTHES, *nouns.GOODS, *nouns.BOOKS, *nouns.INSTRUMENTS, *nouns.MACHINES) if noun.counter)
+_TABLES = named(nouns.FURNITURE, "机 テーブル ベッド ソファー 椅子 棚")
 _KITCHEN = (
     *places.read("", "in", "冷蔵庫 refrigerator, かご basket, 箱 box, 袋 bag"),
     *places.read("", "on", "テーブル table, 皿 plate"),
@@ -26,10 +26,10 @@ def counted(noun: Noun, count: Number) -> str | None:
     return count.ja + noun.counter
 
 
-@construction(table=nouns.FURNITURE[:7], side=places.ON_FURNITURE, thing=_SMALL, count=times.COUNTS)
+@construction(table=_TABLES, side=places.ON_FURNITURE, thing=_SMALL, count=times.COUNTS)
 def things_on_furniture(table: Noun, side: Word, thing: Noun, count: Number) -> Pair:
     many = counted(thing, count)
-    if many is None or (table.ja == "引き出し") or (table.ja == "棚" and side.ja != "上"):
+    if many is None or (table.ja == "棚" and side.ja != "上"):
         return None
     be = "is" if count.value == 1 else "are"
     return (

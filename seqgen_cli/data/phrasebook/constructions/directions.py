@@ -7,7 +7,8 @@ from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.times import Number
-from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word, phrases
+from seqgen_cli.data.phrasebook.tables import phrases
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word
 
 _SIDES = phrases("右 right, 左 left")
 _CORNERS = times.COUNTS[:5]
@@ -73,7 +74,12 @@ def how_far(vehicle: Word, place: Place, minutes: Number) -> Pair:
 
 @construction(when=times.LONG_AGO, who=people.PEOPLE, friend=people.THIRD, vehicle=_BY, city=places.CITIES)
 def went_with(when: Word, who: Person, friend: Person, vehicle: Word, city: Place) -> Pair:
-    if who is friend or vehicle.ja in ("タクシー", "自転車") or (who in people.PRONOUNS[2:] and friend in people.FAMILY):
+    if (
+        who is friend
+        or vehicle.ja in ("タクシー", "自転車")
+        or not places.reached_by(city, vehicle)
+        or (who in people.OTHERS and friend in people.FAMILY)
+    ):
         return None
     return (
         f"{when.ja}、{who.ja}は{friend.ja}と{vehicle.ja}で{city.ja}に行きました。",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, nouns, people, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.times import Number
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Word, named, phrases, without
+from seqgen_cli.data.phrasebook.tables import named, phrases, without
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Word
 
 _EATERIES = phrases("レストラン restaurant, 喫茶店 coffee_shop, ホテル hotel, 食堂 cafeteria, 市場 market")
 _MEALS = phrases("朝ご飯 breakfast, 昼ご飯 lunch, 晩ご飯 dinner")
@@ -16,7 +18,7 @@ _TRIED = (*actions.MEALS, *actions.PLAYING_SPORTS, *actions.PLAYING_MUSIC, *acti
 _LEFT_OUT = named(
     (*nouns.VEGETABLES, *nouns.GROCERIES), "玉ねぎ トマト じゃがいも 卵 にんじん きゅうり チーズ バター 豆腐 海老 肉"
 )
-_MEAL_TIMES = (*times.RECENTLY[:2], *times.RECENTLY[3:])
+_MEAL_TIMES = without(times.RECENTLY, "先週")
 _GOOD = tuple(taste for taste in (*adjectives.TASTES, *adjectives.PRICES) if "dish" in taste.topics)
 _PLEASANT = ("おいしい", "安い", "甘い", "辛い")
 _INGREDIENTS = (*nouns.FRUIT, *nouns.VEGETABLES, *nouns.GROCERIES)
@@ -27,7 +29,7 @@ _DRINK = verb("飲む", "drink")
 
 @construction(who=people.PEOPLE, dish=nouns.DISHES, friend=people.THIRD, drink=(*nouns.DISHES, *nouns.DRINKS))
 def will_have(who: Person, dish: Noun, friend: Person, drink: Noun) -> Pair:
-    if who is friend or dish is drink or who.pronoun == "they" or (who in people.PRONOUNS[2:] and friend in people.FAMILY):
+    if who is friend or dish is drink or who.pronoun == "they" or (who in people.OTHERS and friend in people.FAMILY):
         return None
     return (
         f"{who.ja}は{dish.ja}、{friend.ja}は{drink.ja}にします。",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital, with_article
 from seqgen_cli.data.phrasebook.lexicon import actions, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.times import Number
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Noun, Person, Place, Word
+from seqgen_cli.data.phrasebook.words import Noun, Person, Place, Word
 
 _SPEAK, _LIKE = verb("話す", "speak"), verb("好く", "like")
 _LIKED = (*nouns.SPORTS, *nouns.SUBJECTS, *nouns.MUSIC, *nouns.PASTIMES, *nouns.DISHES, *nouns.FRUIT, *nouns.ANIMALS)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
-from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Place, Word
+from seqgen_cli.data.phrasebook.tables import named
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word
 
 DESCRIBED = (
     *nouns.CLOTHES,
@@ -43,7 +45,7 @@ _FORBIDDEN = (
     *actions.DRINKING,
     *actions.PLAYING_SPORTS,
     *actions.PLAYING_MUSIC,
-    *actions.PICTURES[:1],
+    *named(actions.PICTURES, "写真を撮る"),
     *actions.RIDING,
 )
 _SILENT = (
@@ -51,7 +53,7 @@ _SILENT = (
         "", "in", "図書館 library, 美術館 art_museum, 病院 hospital, 劇場 theater, 教室 classroom, 寺 temple, 博物館 museum"
     ),
 )
-_WORKING = (*actions.CLEANING, *actions.WASHING, *actions.REPAIRING, *actions.WRITING, *actions.STUDYING, *actions.HOUSEWORK[:3])
+_WORKING = (*actions.CLEANING, *actions.WASHING, *actions.REPAIRING, *actions.WRITING, *actions.STUDYING, *actions.CHORES_AT_HOME)
 _SERVED = (*actions.MEALS, *actions.READING, *actions.WATCHING, *actions.STUDYING, *actions.CHORES, *actions.BAKING)
 
 

@@ -8,7 +8,8 @@ from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.times import Number
-from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word, named, without
+from seqgen_cli.data.phrasebook.tables import named, without
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word
 
 _WARES = (
     *nouns.CLOTHES,
@@ -86,9 +87,13 @@ def paid(who: Person, this: Demonstrative, thing: Noun, price: Number) -> Pair:
     )
 
 
-@construction(city=places.CITIES, arrival=places.CITIES, vehicle=places.VEHICLES[:3], price=times.PRICES)
+@construction(city=places.CITIES, arrival=places.CITIES, vehicle=named(places.VEHICLES, "電車 バス 飛行機"), price=times.PRICES)
 def fare(city: Place, arrival: Place, vehicle: Word, price: Number) -> Pair:
-    if city is arrival or vehicle.ja == "車" or not 1_000 <= price.value <= 20_000:
+    if (
+        city is arrival
+        or not (places.reached_by(city, vehicle) and places.reached_by(arrival, vehicle))
+        or not 1_000 <= price.value <= 20_000
+    ):
         return None
     return (
         f"{city.ja}から{arrival.ja}までの{vehicle.ja}の料金は{price.ja}です。",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
-from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Place, Word, named, phrases, without
+from seqgen_cli.data.phrasebook.tables import named, phrases, without
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word
 
-_BELONGINGS = (*nouns.GOODS, *nouns.CLOTHES, *nouns.STATIONERY, *nouns.READINGS[:2], *nouns.MACHINES)
+_BELONGINGS = (*nouns.GOODS, *nouns.CLOTHES, *nouns.STATIONERY, *nouns.BOOKS, *nouns.MACHINES)
 _BELONGINGS = tuple(
     noun for noun in _BELONGINGS if noun.topic in ("goods", "clothes") or noun.ja in ("カメラ", "自転車", "車", "本")
 )
@@ -46,7 +48,7 @@ def whose(this: Demonstrative, colour: Adjective, thing: Noun, owner: Person) ->
     )
 
 
-@construction(who=(*people.PRONOUNS[2:], *people.FRIENDS), place=(*places.INDOORS, *places.OUTDOORS), action=_PRESENT)
+@construction(who=(*people.OTHERS, *people.FRIENDS), place=(*places.INDOORS, *places.OUTDOORS), action=_PRESENT)
 def what_doing(who: Person, place: Place, action: Action) -> Pair:
     if not action.fits(place):
         return None
@@ -118,6 +120,8 @@ def did_you(when: Word, action: Action, friend: Person) -> Pair:
 
 @construction(event=nouns.EVENTS, day=times.WEEKDAYS, place=_VENUES)
 def where_is_event(event: Noun, day: Word, place: Place) -> Pair:
+    if event.ja in ("結婚式", "祭り") and place.ja not in ("ホテル", "公園", "レストラン"):
+        return None
     return (
         f"{day.ja}の{event.ja}はどこでありますか。{place.ja}であります。",
         f"Where is the {event.en} on {day.en}? It is at {place.en}.",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.constructions.negation import DESCRIBED, DESCRIBING
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Place, Verb, Word, named, without
+from seqgen_cli.data.phrasebook.tables import named, without
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Verb, Word
 
 _MADE = (
     *actions.BAKING,
@@ -40,7 +42,13 @@ _POSITIONS = (
     verb("笑う", "laugh"),
 )
 _MOVES = (verb("眠る", "sleep"), verb("走る", "run"), verb("歩く", "walk"), verb("遊ぶ", "play"))
-_SKILLS = (*actions.PLAYING_MUSIC, *actions.SPEAKING, *actions.DRIVING[1:], *actions.TEACHING, *actions.REPAIRING)
+_SKILLS = (
+    *actions.PLAYING_MUSIC,
+    *actions.SPEAKING,
+    *without(actions.DRIVING, "車を運転する"),
+    *actions.TEACHING,
+    *actions.REPAIRING,
+)
 _PETS = named(nouns.ANIMALS, "犬 猫 うさぎ 馬 牛 豚 羊 猿")
 
 
@@ -72,7 +80,7 @@ def person_wearing(colour: Adjective, thing: Noun, friend: Person, kin: Person) 
     )
 
 
-@construction(side=places.RELATIONS[:3], mark=places.TOWN, does=_POSITIONS, friend=people.FRIENDS)
+@construction(side=named(places.RELATIONS, "隣 前 後ろ"), mark=places.TOWN, does=_POSITIONS, friend=people.FRIENDS)
 def person_standing(side: Word, mark: Place, does: Verb, friend: Person) -> Pair:
     return (
         f"{mark.ja}の{side.ja}で{does.te}いる人は{friend.ja}です。",
@@ -126,7 +134,7 @@ def knows_someone(job: Noun, place: Place, who: Person) -> Pair:
     when=times.RECENTLY,
 )
 def lost_what_was_given(who: Person, thing: Noun, friend: Person, when: Word) -> Pair:
-    if who is friend or who in people.PRONOUNS[1:]:
+    if who is friend or (who in people.PRONOUNS and who is not people.I):
         return None
     return (
         f"{who.ja}は{when.ja}{friend.ja}に借りた{thing.ja}をなくしました。",

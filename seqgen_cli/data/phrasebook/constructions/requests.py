@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import actions, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Noun, Person, Place, Verb, Word, joined, named, phrases
+from seqgen_cli.data.phrasebook.tables import joined, named, phrases, without
+from seqgen_cli.data.phrasebook.words import Noun, Person, Place, Verb, Word
 
-_PORTABLE = (*nouns.GOODS[:8], *nouns.GOODS[9:13], *nouns.STATIONERY, *nouns.READINGS, *nouns.MACHINES[:3])
+_PORTABLE = (
+    *without(nouns.GOODS, "カーテン 枕 ナイフ"),
+    *nouns.STATIONERY,
+    *nouns.READINGS,
+    *named(nouns.MACHINES, "カメラ パソコン"),
+)
 _HANDED = (verb("見せる", "show"), verb("渡す", "hand"), verb("貸す", "lend"), verb("あげる", "give"))
 _USED = (*nouns.FURNITURE, *nouns.MACHINES, *nouns.GOODS, *nouns.STATIONERY, *nouns.INSTRUMENTS)
 _USES = (verb("使う", "use"), verb("借りる", "borrow"), verb("洗う", "wash"), verb("開ける", "open"))
@@ -38,7 +45,7 @@ _RELIEVED: dict[str, tuple[Action, ...]] = {
     "疲れている": (*actions.LISTENING, *_REST, *actions.DRINKING),
     "忙しい": (*_HOT, *_QUICK),
     "暇な": (*actions.READING, *actions.STUDYING, *actions.CLEANING, *actions.WATCHING, *actions.PLAYING_SPORTS, *actions.BAKING),
-    "眠い": (*_HOT, *_REST, *_OUT[:1]),
+    "眠い": (*_HOT, *_REST, *named(_OUT, "散歩する")),
     "病気の": (*_LIGHT, *named(actions.DRINKING, "水を飲む 牛乳を飲む オレンジジュースを飲む 緑茶を飲む")),
     "悲しい": (
         *actions.LISTENING,
@@ -50,9 +57,9 @@ _RELIEVED: dict[str, tuple[Action, ...]] = {
     "おなかがすいた": actions.EATING,
     "のどが渇いた": actions.DRINKING,
 }
-_ADVISED = (*actions.STUDYING, *actions.CLEANING, *actions.PLAYING_SPORTS, *_OUT, *actions.EXERCISE, *actions.HOUSEWORK[:3])
+_ADVISED = (*actions.STUDYING, *actions.CLEANING, *actions.PLAYING_SPORTS, *_OUT, *actions.EXERCISE, *actions.CHORES_AT_HOME)
 _ADVISED = (*_ADVISED, *actions.WASHING, *named(actions.READING, "本を読む 新聞を読む"), *actions.PLAYING_MUSIC)
-_ERRANDS = (*actions.CHORES, *actions.BUYING_FOOD, *actions.CARRYING, *actions.MAKING, *actions.PICTURES[:1])
+_ERRANDS = (*actions.CHORES, *actions.BUYING_FOOD, *actions.CARRYING, *actions.MAKING, *named(actions.PICTURES, "写真を撮る"))
 
 
 @construction(person=people.THIRD, this=THIS, thing=_PORTABLE, act=_HANDED)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital, ing
 from seqgen_cli.data.phrasebook.lexicon import actions, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Noun, Person, Place, Word, named, phrases, without
+from seqgen_cli.data.phrasebook.tables import named, phrases, without
+from seqgen_cli.data.phrasebook.words import Noun, Person, Place, Word
 
 _PLACES = (*places.INDOORS, *places.OUTDOORS)
 _PLANNED = (*actions.BUYING_GOODS, *actions.SELLING, *actions.STUDYING, *actions.PAINTING, *actions.REPAIRING, *actions.BAKING)
 _SPOTS = (*places.CITIES, *places.ABROAD)
-_IN_CITY = (*actions.EATING, *actions.BUYING_GOODS, *actions.PICTURES, *actions.WATCHING[:1], *actions.STUDYING)
+_IN_CITY = (*actions.EATING, *actions.BUYING_GOODS, *actions.PICTURES, *named(actions.WATCHING, "映画を見る"), *actions.STUDYING)
 _FIRST = (*actions.CHORES, *actions.STUDYING, *actions.WRITING, *actions.HOUSEWORK)
 _THEN = (*actions.WATCHING, *actions.EATING, *actions.DRINKING, *actions.READING, *actions.PLAYING_SPORTS, *actions.LISTENING)
 _HANDS = (
@@ -28,9 +30,15 @@ _CHILDHOOD = (
     *actions.READING,
     *actions.PICTURES,
     *actions.EATING,
-    *actions.OUTINGS[1:2],
+    *named(actions.OUTINGS, "泳ぐ"),
 )
-_GIFTS = (*nouns.CLOTHES, *nouns.GOODS[:6], *nouns.STATIONERY, *nouns.INSTRUMENTS, *nouns.MACHINES[:3])
+_GIFTS = (
+    *nouns.CLOTHES,
+    *without(nouns.GOODS, "鍵 箱 カーテン"),
+    *nouns.STATIONERY,
+    *nouns.INSTRUMENTS,
+    *named(nouns.MACHINES, "カメラ パソコン ラジオ 自転車"),
+)
 _OCCASIONS = phrases("誕生日 birthday, 結婚祝い wedding, 卒業祝い graduation")
 _CARRIED = (
     *named(nouns.GOODS, "かばん 財布 腕時計 傘 鍵 スーツケース おもちゃ ボール 箱"),
@@ -146,7 +154,7 @@ def gave_me(giver: Person, gift: Noun, when: Word) -> Pair:
     when=times.RECENTLY,
     friend=people.FRIENDS,
     place=without(places.TOWN, "警察署 消防署 大使館 交番"),
-    action=(*actions.MEALS, *actions.WATCHING[:1], *actions.OUTINGS[:2]),
+    action=(*actions.MEALS, *named(actions.WATCHING, "映画を見る"), *named(actions.OUTINGS, "散歩する 泳ぐ")),
 )
 def met_and(when: Word, friend: Person, place: Place, action: Action) -> Pair:
     return (
@@ -166,7 +174,7 @@ def is_doing(who: Person, action: Action) -> Pair:
     who=people.PEOPLE,
     thing=_CARRIED,
     vehicle=(
-        *places.VEHICLES[:4],
+        *named(places.VEHICLES, "電車 バス 車 タクシー"),
         *places.read("", "at", "駅 station, 図書館 library, レストラン restaurant, ホテル hotel, 学校 school, 公園 park"),
     ),
     when=times.RECENTLY,

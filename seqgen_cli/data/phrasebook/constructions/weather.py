@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.english import capital
 from seqgen_cli.data.phrasebook.lexicon import actions, adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.times import Number
-from seqgen_cli.data.phrasebook.words import Action, Adjective, Noun, Person, Place, Word, phrases
+from seqgen_cli.data.phrasebook.tables import named, phrases
+from seqgen_cli.data.phrasebook.words import Adjective, Noun, Person, Place, Word
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ _EVENTS = (
 _CITIES = (*places.CITIES, *places.ABROAD)
 _DEGREE = phrases("とても very, 少し a_little, かなり quite")
 _WET, _FINE = ("rain", "snow", "be windy", "get cold", "be cloudy"), ("be sunny", "get hot")
-_OUTDOORS = (*actions.OUTINGS, *actions.PLAYING_SPORTS[:4], *actions.PICTURES, *actions.WASHING[:1])
+_OUTDOORS = (*actions.OUTINGS, *named(actions.PLAYING_SPORTS, "サッカーをする テニスをする 野球をする"), *actions.PICTURES)
 _TOGETHER = (*actions.WATCHING, *actions.LISTENING, *actions.STUDYING, *actions.BAKING, *actions.MAKING, *actions.DRINKING)
 
 
@@ -47,7 +49,9 @@ def forecast(when: Word, city: Place, weather: Weather) -> Pair:
     return f"{when.ja}、{city.ja}では{weather.ja}でしょう。", f"It will probably {weather.en} in {city.en} {when.en}."
 
 
-@construction(when=(*times.RECENTLY, *times.LONG_AGO[:2]), city=_CITIES, degree=_DEGREE, how=adjectives.TEMPERATURES)
+@construction(
+    when=(*times.RECENTLY, *named(times.LONG_AGO, "先月 去年")), city=_CITIES, degree=_DEGREE, how=adjectives.TEMPERATURES
+)
 def weather_was(when: Word, city: Place, degree: Word, how: Adjective) -> Pair:
     return f"{when.ja}、{city.ja}は{degree.ja}{how.past}。", f"It was {degree.en} {how.en} in {city.en} {when.en}."
 

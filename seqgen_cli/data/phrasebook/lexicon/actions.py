@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from seqgen_cli.data.phrasebook.action import Action
 from seqgen_cli.data.phrasebook.lexicon import nouns
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
-from seqgen_cli.data.phrasebook.words import Action, Noun, entries, named, without
+from seqgen_cli.data.phrasebook.tables import entries, named, without
+from seqgen_cli.data.phrasebook.words import Noun
 
 
 def _with(
@@ -24,27 +26,27 @@ def _alone(kind: str, table: str) -> tuple[Action, ...]:
     return tuple(Action(ja, en, verb(ja, en), None, "", kind) for ja, en in entries(table))
 
 
-_BAKED = nouns.read("dish", "つ", "ケーキ cake, クッキー cookie, アップルパイ apple_pie, ピザ pizza")
+_BAKED = nouns.read("dish", "つ", "ケーキ cake, アップルパイ apple_pie, ピザ pizza")
+_BAKED = (*_BAKED, *nouns.read("dish", "つ", "クッキー cookies", "plural"))
 _HOUSEHOLD = nouns.read("area", "", "部屋 room, 台所 kitchen, 風呂場 bathroom, 庭 garden, 廊下 hallway, 車庫 garage")
 
-EATING = _with("食べる", "eat", (*nouns.FRUIT, *nouns.DISHES, *nouns.GROCERIES[:7]), "eat")
+EATING = _with("食べる", "eat", (*nouns.FRUIT, *nouns.DISHES, *named(nouns.GROCERIES, "肉 魚 鶏肉 牛肉 豚肉 パン チーズ")), "eat")
 DRINKING = _with("飲む", "drink", nouns.DRINKS, "drink")
 READING = _with("読む", "read", nouns.READINGS, "read")
-WRITING = _with("書く", "write", tuple(noun for noun in nouns.READINGS if noun.ja in ("手紙", "小説", "報告書", "本")), "study")
+WRITING = _with("書く", "write", named(nouns.READINGS, "手紙 小説 報告書 本"), "study")
 BUYING_FOOD = _with("買う", "buy", (*nouns.FRUIT, *nouns.VEGETABLES, *nouns.GROCERIES), "food")
 BUYING_GOODS = _with("買う", "buy", (*nouns.CLOTHES, *nouns.GOODS, *nouns.MACHINES, *nouns.FURNITURE, *nouns.STATIONERY), "buy")
-MAKING = _with("作る", "make", (*nouns.DISHES[:3], *nouns.DISHES[7:]), "make")
-MAKING = tuple(action for action in MAKING if action.noun not in _BAKED)
+MAKING = _with("作る", "make", without(nouns.DISHES, "ステーキ ホットドッグ ケーキ アップルパイ ピザ"), "make")
 BAKING = _with("焼く", "bake", _BAKED, "make")
 CLEANING = _with("掃除する", "clean", _HOUSEHOLD, "", definite=True)
 WASHING = _with("洗う", "wash", nouns.read("machine", "台", "車 car"), "", definite=True)
 WASHING = (*WASHING, *_with("洗う", "wash", nouns.read("goods", "枚", "皿 dishes, 窓 windows", "plural"), "", definite=True))
 REPAIRING = _with("直す", "repair", nouns.MACHINES, "", definite=True)
 PAINTING = _with("塗る", "paint", nouns.PARTS_OF_HOUSE, "", definite=True)
-BORROWING = _with("借りる", "borrow", nouns.READINGS[:6], "borrow")
+BORROWING = _with("借りる", "borrow", nouns.BOOKS, "borrow")
 WATCHING = _with("見る", "watch", nouns.SHOWS, "show")
 LISTENING = _with("聞く", "listen to", nouns.MUSIC, "rest")
-PLAYING_SPORTS = _with("する", "play", nouns.SPORTS[:8], "play")
+PLAYING_SPORTS = _with("する", "play", without(nouns.SPORTS, "将棋"), "play")
 PLAYING_MUSIC = (
     *_with(
         "弾く",
@@ -68,7 +70,7 @@ DRIVING = _with("運転する", "drive", nouns.read("machine", "台", "車 car, 
 RIDING = _with("乗る", "ride", nouns.read("machine", "台", "自転車 bicycle, 馬 horse, バイク motorcycle"), "", "に")
 LOSING = _with("なくす", "lose", nouns.GOODS, "")
 SEEKING = _with("探す", "look for", (*nouns.GOODS, *nouns.STATIONERY), "buy")
-CARRYING = _with("運ぶ", "carry", (*nouns.FURNITURE, *nouns.MACHINES[8:]), "", definite=True)
+CARRYING = _with("運ぶ", "carry", (*nouns.FURNITURE, *named(nouns.MACHINES, "テレビ 洗濯機 扇風機")), "", definite=True)
 SELLING = _with("売る", "sell", (*nouns.MACHINES, *nouns.FURNITURE), "")
 OUTINGS = (
     *_alone("walk", "散歩する take_a_walk"),
@@ -81,22 +83,23 @@ EXERCISE = _alone("exercise", "運動する exercise")
 HOUSEWORK = _alone(
     "home", "料理する cook, 洗濯する do_the_laundry, 宿題をする do_homework, 昼寝する take_a_nap, シャワーを浴びる take_a_shower"
 )
+CHORES_AT_HOME = without(HOUSEWORK, "昼寝する シャワーを浴びる")
 MUSIC_MAKING = _alone("music", "踊る dance, 歌う sing")
 
 MEALS = (*EATING, *DRINKING)
 SHOPPING = (*BUYING_FOOD, *BUYING_GOODS)
 HOBBIES = (
-    *READING[:6],
+    *without(READING, "手紙を読む 報告書を読む"),
     *WATCHING,
     *LISTENING,
     *PLAYING_SPORTS,
     *PLAYING_MUSIC,
     *STUDYING,
     *PICTURES,
-    *OUTINGS[:3],
+    *named(OUTINGS, "散歩する 泳ぐ 走る"),
     *MUSIC_MAKING,
 )
-CHORES = (*CLEANING, *WASHING, *REPAIRING, *PAINTING, *HOUSEWORK[:3])
+CHORES = (*CLEANING, *WASHING, *REPAIRING, *PAINTING, *CHORES_AT_HOME)
 AT_HOME = (*READING, *WRITING, *WATCHING, *LISTENING, *STUDYING, *BAKING, *MAKING, *HOUSEWORK)
 ABILITIES = (
     *PLAYING_SPORTS,
@@ -128,9 +131,9 @@ ANYWHERE = (
     *STUDYING,
     *PLAYING_SPORTS,
     *PICTURES,
-    *OUTINGS[:2],
+    *named(OUTINGS, "散歩する 泳ぐ"),
     *MAKING,
     *BORROWING,
     *WRITING,
-    *SPEAKING[:3],
+    *named(SPEAKING, "英語を話す 日本語を話す フランス語を話す"),
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from seqgen_cli.data.phrasebook.words import Adjective, entries
+from seqgen_cli.data.phrasebook.tables import entries
+from seqgen_cli.data.phrasebook.words import Adjective
 
 _I: Literal["i"] = "i"
 _NA: Literal["na"] = "na"
@@ -23,12 +24,9 @@ AGES = (
 PRICES = read(_I, "goods machine furniture clothes instrument reading food dish drink shop", "高い expensive, 安い cheap")
 WEIGHTS = read(_I, "goods machine furniture instrument", "重い heavy, 軽い light")
 LENGTHS = read(_I, "clothes reading show event", "長い long, 短い short")
-COLOURS = (
-    *read(
-        _I, "goods clothes machine furniture house", "赤い red, 青い blue, 白い white, 黒い black, 黄色い yellow, 茶色い brown"
-    ),
-    *read(_I, "goods clothes furniture", "明るい bright"),
-)[:6]
+COLOURS = read(
+    _I, "goods clothes machine furniture house", "赤い red, 青い blue, 白い white, 黒い black, 黄色い yellow, 茶色い brown"
+)
 TASTES = (
     *read(_I, "food dish", "おいしい delicious, まずい bad"),
     *read(_I, "food dish drink", "甘い sweet, 酸っぱい sour"),
@@ -60,7 +58,3 @@ CHARACTERS = (
     *read(_NA, "character", "親切 kind, 真面目 serious, 元気 cheerful, 有名 famous, 正直 honest"),
 )
 TEMPERATURES = read(_I, "weather", "暑い hot, 寒い cold, 暖かい warm, 涼しい cool, 蒸し暑い humid")
-FEELINGS = (
-    *read(_I, "feeling", "忙しい busy, 眠い sleepy"),
-    *read(_NA, "feeling", "病気 sick"),
-)

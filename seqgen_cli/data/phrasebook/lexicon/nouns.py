@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from seqgen_cli.data.phrasebook.words import Noun, entries
+from seqgen_cli.data.phrasebook.tables import entries
+from seqgen_cli.data.phrasebook.words import Noun
 
 
 def read(
@@ -30,18 +31,18 @@ GROCERIES = (
 )
 SEASONINGS = read("seasoning", "", "砂糖 sugar, 塩 salt, 胡椒 pepper, 醤油 soy_sauce, 酢 vinegar, 油 oil", "mass")
 DISHES = (
-    *read(
-        "dish", "つ", "ハンバーガー hamburger, サンドイッチ sandwich, オムレツ omelet, サラダ salad, ピザ pizza, ステーキ steak"
-    ),
-    *read("dish", "つ", "ホットドッグ hot_dog, おにぎり rice_ball, ケーキ cake, アップルパイ apple_pie"),
-    *read("dish", "つ", "ラーメン ramen, うどん udon, スープ soup, アイスクリーム ice_cream, シチュー stew", "mass", "bowl"),
+    *read("dish", "つ", "ハンバーガー hamburger, サンドイッチ sandwich, オムレツ omelet, ステーキ steak"),
+    *read("dish", "つ", "ホットドッグ hot_dog, おにぎり rice_ball"),
+    *read("dish", "つ", "ケーキ cake, アップルパイ apple_pie, ピザ pizza", "mass", "piece"),
     *read(
         "dish",
         "つ",
-        "カレー curry, 寿司 sushi, 天ぷら tempura, スパゲッティ spaghetti, 餃子 gyoza, 焼きそば fried_noodles",
+        "ラーメン ramen, うどん udon, スープ soup, アイスクリーム ice_cream, シチュー stew, サラダ salad",
         "mass",
-        "plate",
+        "bowl",
     ),
+    *read("dish", "つ", "カレー curry, 寿司 sushi, 天ぷら tempura, スパゲッティ spaghetti", "mass", "plate"),
+    *read("dish", "つ", "餃子 gyoza, 焼きそば fried_noodles", "mass", "plate"),
 )
 DRINKS = (
     *read("drink", "つ", "コーヒー coffee, 紅茶 black_tea, 緑茶 green_tea, ココア cocoa", "mass", "cup"),
@@ -49,8 +50,8 @@ DRINKS = (
     *read("drink", "つ", "ビール beer, ワイン wine, コーラ cola, レモネード lemonade", "mass", "glass"),
 )
 CLOTHES = (
-    *read("clothes", "枚", "シャツ shirt, セーター sweater, スカート skirt, ジャケット jacket"),
-    *read("clothes", "着", "コート coat, ドレス dress, 着物 kimono, スーツ suit"),
+    *read("clothes", "枚", "シャツ shirt, セーター sweater, スカート skirt"),
+    *read("clothes", "着", "コート coat, ジャケット jacket, ドレス dress, 着物 kimono, スーツ suit"),
     *read("clothes", "つ", "帽子 hat"),
     *read("clothes", "本", "ネクタイ tie, ベルト belt"),
     *read("clothes", "足", "靴 shoes, 靴下 socks, ブーツ boots", "plural", "pair"),

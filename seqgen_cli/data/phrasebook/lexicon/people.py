@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal, cast
 
 from seqgen_cli.data.phrasebook.lexicon.nouns import read
-from seqgen_cli.data.phrasebook.words import Person, entries, phrases
+from seqgen_cli.data.phrasebook.tables import entries, phrases
+from seqgen_cli.data.phrasebook.words import Person
 
 _Pronoun = Literal["I", "we", "he", "she", "they"]
 
@@ -17,6 +18,9 @@ PRONOUNS = (
     Person("彼女", "she", "she"),
     Person("彼ら", "they", "they"),
 )
+
+# Who is spoken of, and may not be the family: "she and my mother" would be odd for one's mother.
+OTHERS = PRONOUNS[2:]
 
 
 def _read(table: str, pronoun: str, own: str = "", honorific: str = "") -> tuple[Person, ...]:

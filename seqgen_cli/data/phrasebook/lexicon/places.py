@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from seqgen_cli.data.phrasebook.words import Place, entries, phrases
+from seqgen_cli.data.phrasebook.tables import entries, named, phrases
+from seqgen_cli.data.phrasebook.words import Place, Word
 
 
 def read(uses: str, at: str, table: str, article: str = "the ") -> tuple[Place, ...]:
@@ -53,7 +54,11 @@ WORKPLACES = tuple(place for place in TOWN if place.ja not in ("公園", "バス
 ROOMS = (
     *read("", "in", "会議室 meeting_room, 教室 classroom, 待合室 waiting_room, 事務所 office, 食堂 cafeteria, 廊下 hallway"),
 )
-FIELDS = (*OUTDOORS[:6], *read("", "on", "島 island, 丘 hill, 農場 farm"), *read("", "in", "山 mountains, 谷 valley"))
+FIELDS = (
+    *named(OUTDOORS, "公園 庭 海岸 森 村"),
+    *read("", "on", "島 island, 丘 hill, 農場 farm"),
+    *read("", "in", "山 mountains, 谷 valley"),
+)
 CITIES = read(
     "city",
     "in",
@@ -79,3 +84,12 @@ COUNTRIES = (
 RELATIONS = phrases("隣 next_to, 前 in_front_of, 後ろ behind, 向かい across_from, 近く near")
 ON_FURNITURE = phrases("上 on, 下 under, 後ろ behind")
 VEHICLES = phrases("電車 train, バス bus, 車 car, タクシー taxi, 船 ship, 飛行機 plane, 自転車 bicycle")
+
+
+def reached_by(city: Place, vehicle: Word) -> bool:
+    """Whether one may travel to the city so: ships need a harbour, planes an airport, trains and buses no sea."""
+    if vehicle.en == "ship":
+        return city.en in ("Osaka", "Yokohama", "Kobe", "Hiroshima", "Fukuoka", "Nagasaki", "Sendai")
+    if vehicle.en == "plane":
+        return city.en not in ("Kyoto", "Nara", "Kamakura", "Yokohama")
+    return city not in ABROAD

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from seqgen_cli.data.phrasebook import english
-from seqgen_cli.data.phrasebook.words import Word, phrases
+from seqgen_cli.data.phrasebook.tables import phrases
+from seqgen_cli.data.phrasebook.words import Word
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,272 @@
+"""The laws every output layer keeps (SPEC.md section 2), over every YAML of configs/output, by enumeration in float64.
+
+Shapes: N predictions, D hidden, V words.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chi2
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from seqgen_cli import build
+from seqgen_cli.errors import RequestError
+from seqgen_cli.layers.random import Key
+from seqgen_cli.listing import read_settings
+from seqgen_cli.outputs.base import NoiseKey, OutputLayer
+from tests.helpers import choices
+
+D = 5
+SIZES = [2, 3, 7, 50, 257]
+ESTIMATED: frozenset[str] = frozenset()
+"""Choices whose training loss is an estimate, not -score; their own tests check its expectation."""
+
+
+def output_layer(choice: str, hidden_size: int, vocab_size: int, counts_V: Tensor) -> OutputLayer:
+    """configs/output/<choice>.yaml as build.py makes it; skips where it is not for so many words."""
+    try:
+        layer: OutputLayer = build.make(
+            read_settings(f"output/{choice}"), "output", hidden_size=hidden_size, vocab_size=vocab_size, counts_V=counts_V
+        )
+    except RequestError as error:
+        pytest.skip(str(error))
+    return layer
+
+
+def counts(vocab_size: int) -> Tensor:
+    """Zipfian counts in random order; the rarest words never occur."""
+    random = np.random.default_rng(vocab_size)
+    return torch.from_numpy(random.permutation((1000 / np.arange(1, vocab_size + 1) ** 1.2 - 5).clip(0).astype(np.int64)))
+
+
+def random_layer(choice: str, vocab_size: int) -> OutputLayer:
+    """In float64 and evaluation mode, weights far from their initial symmetry."""
+    torch.manual_seed(vocab_size)
+    layer = output_layer(choice, D, vocab_size, counts(vocab_size)).double().eval()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    return layer
+
+
+def hidden(rows: int, seed: int = 0) -> Tensor:
+    return torch.randn(rows, D, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def targets(rows: int, vocab_size: int) -> Tensor:
+    return torch.randint(vocab_size, (rows,), generator=torch.Generator().manual_seed(9))
+
+
+def noise(rows: int) -> NoiseKey:
+    return NoiseKey(Key.of(1, "output"), torch.arange(rows), torch.zeros(rows, dtype=torch.int64))
+
+
+every_layer = pytest.mark.parametrize("choice", choices("output"))
+every_size = pytest.mark.parametrize("vocab_size", SIZES)
+
+
+@every_layer
+@every_size
+def test_probabilities_sum_to_one(choice: str, vocab_size: int) -> None:
+    log_p_NV = random_layer(choice, vocab_size).log_probs(hidden(20))
+    assert log_p_NV.shape == (20, vocab_size)
+    assert_close(log_p_NV.exp().sum(-1), torch.ones(20, dtype=torch.float64), rtol=0, atol=1e-10)
+
+
+@every_layer
+@every_size
+def test_score_is_the_entry_of_the_full_distribution(choice: str, vocab_size: int) -> None:
+    layer = random_layer(choice, vocab_size)
+    every_word = torch.arange(vocab_size).repeat(4)
+    hidden_ND = hidden(4).repeat_interleave(vocab_size, dim=0)
+    assert_close(layer.score(hidden_ND, every_word).view(4, vocab_size), layer.log_probs(hidden(4)), rtol=0, atol=1e-10)
+
+
+@every_layer
+@every_size
+def test_score_and_distribution_have_the_same_gradient(choice: str, vocab_size: int) -> None:
+    """The gradient of score equals autograd of the entry of log_probs, in the hidden vectors and in every parameter."""
+    layer, target_N = random_layer(choice, vocab_size), targets(20, vocab_size)
+    weights_N = hidden(20, seed=2)[:, 0]
+    gradients = []
+    for score in (layer.score, lambda h, y: layer.log_probs(h).gather(1, y[:, None]).squeeze(1)):
+        hidden_ND = hidden(20).requires_grad_()
+        layer.zero_grad()
+        (score(hidden_ND, target_N) * weights_N).sum().backward()
+        gradients.append([hidden_ND.grad, *[parameter.grad for parameter in layer.parameters()]])
+    for ours, reference in zip(*gradients, strict=True):
+        assert (ours is None) == (reference is None)
+        assert ours is None or torch.allclose(ours, reference, rtol=0, atol=1e-10)
+
+
+@every_layer
+@every_size
+@pytest.mark.parametrize("weighted", [False, True])
+def test_exact_loss_is_minus_score(choice: str, vocab_size: int, weighted: bool) -> None:
+    if choice in ESTIMATED:
+        pytest.skip("its loss is an estimate")
+    layer, target_N = random_layer(choice, vocab_size).train(), targets(20, vocab_size)
+    weights_N = hidden(20, seed=2)[:, 0]
+    gradients, values = [], []
+    for ours in (True, False):
+        hidden_ND = hidden(20).requires_grad_()
+        layer.zero_grad()
+        if not ours:
+            value = -(layer.score(hidden_ND, target_N) * weights_N).sum()
+        elif weighted:
+            value = layer.loss(hidden_ND, target_N, weights_N=weights_N, noise=noise(20))
+        else:
+            value = (layer.loss(hidden_ND, target_N, noise=noise(20)) * weights_N).sum()
+        value.backward()
+        values.append(value.detach())
+        gradients.append([hidden_ND.grad, *[parameter.grad for parameter in layer.parameters() if parameter.grad is not None]])
+    assert_close(values[0], values[1], rtol=0, atol=1e-10)
+    assert_close(gradients[0], gradients[1], rtol=0, atol=1e-10)
+
+
+@every_layer
+@every_size
+def test_topk_sorts_the_distribution(choice: str, vocab_size: int) -> None:
+    layer, hidden_ND = random_layer(choice, vocab_size), hidden(20)
+    reference, ids = layer.log_probs(hidden_ND).sort(dim=-1, descending=True)
+    for k in {1, min(5, vocab_size), vocab_size}:
+        best_Nk, id_Nk = layer.topk(hidden_ND, k)
+        assert_close(best_Nk, reference[:, :k], rtol=0, atol=1e-10)
+        assert id_Nk.equal(ids[:, :k])
+
+
+@every_layer
+@every_size
+def test_topk_leaves_out_excluded_words(choice: str, vocab_size: int) -> None:
+    """Some rows exclude nothing, some a word twice, some all words but one; the rest keeps its probabilities."""
+    layer, hidden_ND = random_layer(choice, vocab_size), hidden(4)
+    exclude_NX = torch.full((4, vocab_size), -1)
+    exclude_NX[1, :2] = 1
+    exclude_NX[2, 1:] = torch.arange(1, vocab_size)
+    exclude_NX[3, 0] = 0
+    log_p_NV = layer.log_probs(hidden_ND)
+    for row in range(4):
+        for word in exclude_NX[row].tolist():
+            if word >= 0:
+                log_p_NV[row, word] = float("-inf")
+    k = min(3, vocab_size)
+    best_Nk, id_Nk = layer.topk(hidden_ND, k, exclude_NX)
+    reference = log_p_NV.topk(k)
+    assert_close(best_Nk, reference.values, rtol=0, atol=1e-10)
+    exists_Nk = reference.values > float("-inf")
+    assert id_Nk[exists_Nk].equal(reference.indices[exists_Nk])
+
+
+def sampled(layer: OutputLayer, draws: int, uniform: Tensor | None = None, **cut: object) -> Tensor:
+    """Share of each word among draws from one hidden vector, at evenly spaced uniforms unless given: (V,)."""
+    uniform_N = (torch.arange(draws, dtype=torch.float64) + 0.5) / draws if uniform is None else uniform
+    words_N = torch.cat(
+        [layer.sample(hidden(1).expand(len(part), -1), part, **cut) for part in uniform_N.split(4000)]  # type: ignore[arg-type]
+    )
+    return torch.bincount(words_N, minlength=layer.vocab_size) / draws
+
+
+@every_layer
+@every_size
+def test_samples_follow_the_distribution(choice: str, vocab_size: int) -> None:
+    layer, draws = random_layer(choice, vocab_size), 20_000
+    share_V = sampled(layer, draws, Key.of(vocab_size, "draws").uniform(torch.arange(draws)))
+    p_V = layer.log_probs(hidden(1))[0].exp().detach()
+    often_V = p_V * draws >= 5  # rarer words are counted together
+    expected = torch.cat([p_V[often_V], p_V[~often_V].sum()[None]]) * draws
+    observed = torch.cat([share_V[often_V], share_V[~often_V].sum()[None]]) * draws
+    statistic = ((observed - expected).square() / expected.clamp_min(1e-3)).sum()
+    assert chi2.sf(float(statistic), len(expected) - 1) > 1e-4
+
+
+def naive(p_V: np.ndarray, temperature: float, top_k: int, top_p: float, excluded: list[int]) -> np.ndarray:
+    """The distribution that `OutputLayer.sample` describes, word by word."""
+    p = p_V.copy() ** (1 / temperature)
+    p[excluded] = 0
+    p /= p.sum()
+    order = sorted(range(len(p)), key=lambda word: -p[word])
+    if top_k:
+        p[order[top_k:]] = 0
+        p /= p.sum()
+    mass = 0.0
+    for word in order:
+        p[word], mass = (0.0 if mass >= top_p else p[word]), mass + p[word]
+    return p / p.sum()
+
+
+@every_layer
+@every_size
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p", "exclude"),
+    [
+        (1.0, 0, 1.0, True),
+        (0.5, 0, 1.0, False),
+        (2.0, 3, 1.0, False),
+        (1.0, 0, 0.7, False),
+        (1.5, 4, 0.6, True),
+        (1.0, 1, 1.0, True),
+    ],
+)
+def test_sampling_is_cut_as_described(
+    choice: str, vocab_size: int, temperature: float, top_k: int, top_p: float, exclude: bool
+) -> None:
+    """At n evenly spaced uniforms, inverting the cumulative distribution draws each word n p times, to within one."""
+    layer, draws = random_layer(choice, vocab_size), 4000
+    p_V = layer.log_probs(hidden(1))[0].exp().detach().numpy()
+    excluded = [int(p_V.argmax())] if exclude else []
+    rows = torch.tensor([[*excluded, -1]]).expand(draws, -1)
+    share_V = sampled(layer, draws, temperature=temperature, top_k=top_k, top_p=top_p, exclude_NX=rows)
+    expected_V = naive(p_V, temperature, top_k, top_p, excluded)
+    assert np.abs(share_V.numpy() - expected_V).max() <= 2 / draws
+    assert not share_V[torch.from_numpy(expected_V == 0)].any()
+
+
+@every_layer
+def test_sampling_says_where_every_word_is_excluded(choice: str) -> None:
+    layer = random_layer(choice, 2)
+    exclude_NX = torch.tensor([[0, 1], [0, -1]])
+    for top_k in (0, 1):
+        drawn = layer.sample(hidden(2), torch.tensor([0.3, 0.7], dtype=torch.float64), top_k=top_k, exclude_NX=exclude_NX)
+        assert drawn.tolist() == [-1, 1]
+
+
+@every_layer
+def test_no_predictions(choice: str) -> None:
+    layer = random_layer(choice, 2).train()
+    hidden_ND, none_N = hidden(0).requires_grad_(), torch.zeros(0, dtype=torch.int64)
+    loss = layer.loss(hidden_ND, none_N, weights_N=torch.zeros(0, dtype=torch.float64), noise=noise(0))
+    loss.backward()
+    assert float(loss.detach()) == 0 and hidden_ND.grad is not None and hidden_ND.grad.shape == (0, D)
+    assert layer.loss(hidden_ND, none_N, noise=noise(0)).shape == (0,) and layer.score(hidden_ND, none_N).shape == (0,)
+    assert layer.topk(hidden_ND, 2)[0].shape == (0, 2)
+
+
+@every_layer
+def test_rows_do_not_depend_on_each_other(choice: str) -> None:
+    layer, target_N = random_layer(choice, 2), targets(6, 2)
+    together = layer.score(hidden(6), target_N)
+    alone = torch.cat([layer.score(hidden(6)[row : row + 1], target_N[row : row + 1]) for row in range(6)])
+    assert_close(together, alone, rtol=0, atol=1e-12)
+
+
+@every_layer
+def test_runs_without_data(choice: str) -> None:
+    """On the meta device: a stray CPU tensor or a hidden .item() fails."""
+    with torch.device("meta"):
+        layer: nn.Module = output_layer(choice, D, 2, torch.ones(2, dtype=torch.int64))
+        hidden_ND = torch.empty(4, D, requires_grad=True)
+        target_N = torch.empty(4, dtype=torch.int64)
+        key = NoiseKey(Key.of(1), target_N, target_N)
+    assert isinstance(layer, OutputLayer)
+    layer.loss(hidden_ND, target_N, weights_N=torch.empty(4, device="meta"), noise=key).backward()
+    layer.loss(hidden_ND, target_N, noise=key).sum().backward()
+    layer.score(hidden_ND, target_N).sum().backward()
+    assert hidden_ND.grad is not None and hidden_ND.grad.shape == (4, D)
+    assert layer.log_probs(hidden_ND).shape == (4, 2)
+    assert [part.shape for part in layer.topk(hidden_ND, 2, target_N[:, None])] == [(4, 2), (4, 2)]
+    for top_p in (1.0, 0.5):
+        uniform_N = torch.empty(4, dtype=torch.float64, device="meta")
+        assert layer.sample(hidden_ND, uniform_N, top_p=top_p, exclude_NX=target_N[:, None]).device.type == "meta"
