@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from seqgen_cli.data import store
+from seqgen_cli.data.cleaning import chunks
 from seqgen_cli.data.labelled import Example, LabelledCorpus, LabelledDataset, Labels
 from seqgen_cli.data.prepare import Prepared
-from seqgen_cli.data.store import RaggedWriter, Text, TextWriter
+from seqgen_cli.data.store import RaggedWriter, Text, TextWriter, save_array
 from seqgen_cli.data.wordpieces import EncoderTokenizer, WordPieces
 from seqgen_cli.errors import RequestError
 
@@ -88,7 +90,7 @@ def _store_texts(folder: Path, splits: Mapping[str, Iterable[Example]], names: S
                 raise RequestError(f"data: a text of {split} has the class {label!r}, which is not one of {', '.join(found)}.")
         with TextWriter(folder, f"{split}.text") as writer:
             writer.append(text for text, _ in examples)
-        np.array([number[label] for _, label in examples], np.int32).tofile(folder / f"{split}.labels")
+        save_array(folder / f"{split}.labels", np.array([number[label] for _, label in examples], np.int32))
         counts = Counter(label for _, label in examples)
         lines.append(f"{split}: {len(examples):,} texts, " + ", ".join(f"{counts[name]:,} {name}" for name in found) + ".")
     lines += _duplicates({split: [text for text, _ in examples] for split, examples in every.items()})
@@ -136,8 +138,8 @@ def _pieces(
 def _store_pieces(folder: Path, split: str, texts: Text, tokenizer: EncoderTokenizer) -> str:
     """Write the ids of a split; its line of the report."""
     cut = total = longest = 0
-    with RaggedWriter(folder, f"{split}.ids") as writer:
-        for chunk in texts.chunks(_CHUNK):
+    with closing(RaggedWriter(folder, f"{split}.ids")) as writer:
+        for chunk in chunks(texts, _CHUNK):
             whole = tokenizer.encode_whole(chunk)
             cut += sum(tokenizer.is_cut(ids) for ids in whole)
             rows = [tokenizer.cut(ids) for ids in whole]
