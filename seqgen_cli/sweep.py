@@ -94,28 +94,46 @@ def job(config: DictConfig) -> None:
 
 
 def _report(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Print the table of all jobs and write it as table.csv: what was varied, then the figures."""
+    """Print the table of all jobs (what was varied, and the figures that differ), and write all of it as table.csv."""
     settings = [dict(override.lstrip("+").partition("=")[::2] for override in result["overrides"]) for result in results]
-    varied = [key for key in (settings[0] if settings else {}) if len({str(each.get(key)) for each in settings}) > 1]
+    varied = [key for key in (settings[0] if settings else {}) if _differ(settings, key)]
     figures = [_flat(result["figures"]) for result in results]
     names = list(dict.fromkeys(name for each in figures for name in each))
-    shown = [name for name in names if any(isinstance(each.get(name), float | int) for each in figures)]
-    failed = any(result["error"] for result in results)
-    rows = [
-        [each.get(key, "") for key in varied]
-        + [_short(figure.get(name)) for name in shown]
-        + (["failed" if result["error"] else "done"] if failed else [])
-        for each, figure, result in zip(settings, figures, results, strict=True)
-    ]
-    header = [*varied, *shown, *(["result"] if failed else [])]
     with (folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*varied, *names, "error"])
         for each, figure, result in zip(settings, figures, results, strict=True):
-            writer.writerow(
-                [*(each.get(key, "") for key in varied), *(figure.get(name, "") for name in names), result["error"] or ""]
-            )
-    show(f"{len(results)} jobs", header, rows, [f"As csv: {folder / 'table.csv'}"])
+            writer.writerow([*(each[key] for key in varied), *(figure.get(name, "") for name in names), result["error"] or ""])
+    shown = [name for name in names if not _is_bound(name, names) and _is_number(figures, name) and _differ(figures, name)]
+    failed = ["result"] if any(result["error"] for result in results) else []
+    rows = [
+        [each[key] for key in varied]
+        + [_figure(figure, name) for name in shown]
+        + (["failed" if result["error"] else "done"] if failed else [])
+        for each, figure, result in zip(settings, figures, results, strict=True)
+    ]
+    show(f"{len(results)} jobs", [*varied, *shown, *failed], rows, [f"As csv, with all figures: {folder / 'table.csv'}"])
+
+
+def _differ(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    """Whether a column says anything: its values are not all the same."""
+    return len(rows) == 1 or len({str(row.get(name)) for row in rows}) > 1
+
+
+def _is_number(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return any(isinstance(row.get(name), float | int) for row in rows)
+
+
+def _is_bound(name: str, names: Sequence[str]) -> bool:
+    """Whether it is an end of another figure's interval, which is shown beside that figure."""
+    figure, _, end = name.rpartition("_")
+    return end in ("low", "high") and figure in names
+
+
+def _figure(figures: Mapping[str, Any], name: str) -> str:
+    low, high = figures.get(f"{name}_low"), figures.get(f"{name}_high")
+    interval = f" [{_short(low)}, {_short(high)}]" if low is not None and high is not None else ""
+    return _short(figures.get(name)) + interval
 
 
 def _flat(figures: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

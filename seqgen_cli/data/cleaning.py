@@ -21,6 +21,7 @@ from annotated_types import Ge
 
 from seqgen_cli.data.corpora import Pair
 from seqgen_cli.data.store import write_array
+from seqgen_cli.errors import RequestError
 
 CHUNK = 8192  # pairs handled at once
 PARTITION = 1 << 20  # hashes compared in memory at once: about 40 MB
@@ -129,6 +130,18 @@ def apply_rules(bad: dict[str, np.ndarray], dropped: Counter[str]) -> np.ndarray
         dropped[rule] += int((left & rows).sum())
         left &= ~rows
     return left
+
+
+def counts_line(dropped: Counter[str], kept: int) -> str:
+    """How many training pairs each rule dropped, for people.
+
+    Raises:
+        RequestError: none is left.
+    """
+    line = "dropped from train: " + "; ".join(f"{meaning} {dropped[rule]:,}" for rule, meaning in RULES.items()) + "."
+    if not kept:
+        raise RequestError(f"Cleaning leaves no training pair ({line[:-1]}): loosen the cleaning settings.")
+    return line
 
 
 def line_hashes(lines: Sequence[str]) -> np.ndarray:

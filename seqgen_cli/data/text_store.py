@@ -22,6 +22,7 @@ from seqgen_cli.data.cleaning import (
     StandardCleaning,
     chunks,
     cleaned,
+    counts_line,
     first_occurrences,
     pair_hashes,
 )
@@ -93,6 +94,7 @@ def _store_train(folder: Path, pairs: Iterable[Pair], cleaning: StandardCleaning
     hashes.unlink()
     save_array(folder / "train.rows", rows)
     dropped["duplicate"] = count - len(rows)
+    counts_line(dropped, len(rows))  # refuses an empty training set before a tokenizer trips over it
     return TextInfo(read.count, dict(dropped), np.searchsorted(rows, ends).tolist())
 
 

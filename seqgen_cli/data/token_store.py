@@ -18,12 +18,11 @@ import numpy as np
 from tqdm import tqdm
 
 from seqgen_cli.data import text_store
-from seqgen_cli.data.cleaning import CHUNK, RULES, StandardCleaning, apply_rules
+from seqgen_cli.data.cleaning import CHUNK, StandardCleaning, apply_rules, counts_line
 from seqgen_cli.data.dataset import token_dtype
 from seqgen_cli.data.store import RaggedWriter, Text, save_array
 from seqgen_cli.data.text_store import TextInfo
 from seqgen_cli.data.tokenizers import Tokenizer
-from seqgen_cli.errors import RequestError
 
 SIDES = ("source", "target")
 Encoded = list[tuple[np.ndarray, np.ndarray]]
@@ -68,9 +67,7 @@ def _store_split(
     report = [f"{name}: {info.read:,} pairs read, {kept.sum():,} kept; {writer.sizes()}."]
     if name == "train":
         save_array(folder / "target_counts", writer.counts[1])
-        report.append("dropped from train: " + "; ".join(f"{meaning} {dropped[rule]:,}" for rule, meaning in RULES.items()) + ".")
-        if not kept.any():
-            raise RequestError(f"Cleaning leaves no training pair ({report[-1][:-1]}): loosen the cleaning settings.")
+        report.append(counts_line(dropped, int(kept.sum())))
     ends = np.concatenate([[0], np.cumsum(kept)])[info.ends]
     return TokenInfo(np.diff(ends, prepend=0).tolist(), report)
 

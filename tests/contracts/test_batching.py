@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections import Counter
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +58,7 @@ def test_token_batches_keep_their_bound_and_are_full(sides: int) -> None:
     cost = [len(rows) * lengths_nk[rows].max(axis=0).sum() for rows in plan]
     assert all(paid <= 100 or len(rows) == 1 for paid, rows in zip(cost, plan, strict=True))
     assert any(paid > 100 for paid in cost)  # an example above the bound stands alone instead of being lost
-    for rows, following in zip(plan, plan[1:], strict=False):  # greedy: no batch could have taken the next example too
+    for rows, following in pairwise(plan):  # greedy: no batch could have taken the next example too
         more = np.append(rows, following[0])
         assert len(more) * lengths_nk[more].max(axis=0).sum() > 100
 
@@ -104,7 +104,7 @@ def test_epoch_sees_each_example_once(dataset: Dataset, batching: Batching) -> N
     seen = indices(list(islice(iter(stream), 3 * stream.batches_per_epoch)))
     for epoch in range(3):
         of_epoch = seen[epoch * stream.batches_per_epoch : (epoch + 1) * stream.batches_per_epoch]
-        assert sorted(sum(of_epoch, [])) == list(range(400))
+        assert sorted(chain.from_iterable(of_epoch)) == list(range(400))
 
 
 @pytest.mark.parametrize("world_size", [2, 3, 7])

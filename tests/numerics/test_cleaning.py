@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from seqgen_cli.data.cleaning import CHUNK, StandardCleaning, first_occurrences
 from seqgen_cli.data.corpora import Mixture
+from seqgen_cli.data.store import Text
 from seqgen_cli.data.text_store import parts, read_info, store_text
+from seqgen_cli.errors import RequestError
 from tests.corpus_files import prepared
 
 LINE = st.sampled_from(["", " ", "a", "b", "a b", "a  b", " a", "cc dd", "ａ", "a b c d e f g h"])
@@ -73,12 +75,15 @@ RULES = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(PAIRS, PAIRS, RULES)
 def test_rules_do_what_they_say(pairs: list[tuple[str, str]], known: list[tuple[str, str]], rules: StandardCleaning) -> None:
-    from seqgen_cli.data.store import Text
-
     expected, dropped = naive(pairs, known, rules)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        store_text(folder, {"train": Mixture([pairs[:7], pairs[7:]], [1, 1]), "valid": known[:5], "test": known[5:]}, rules)
+        splits = {"train": Mixture([pairs[:7], pairs[7:]], [1, 1]), "valid": known[:5], "test": known[5:]}
+        if not expected:
+            with pytest.raises(RequestError, match="leaves no training pair"):
+                store_text(folder, splits, rules)
+            return
+        store_text(folder, splits, rules)
         info = read_info(folder)
         rows = np.fromfile(folder / "train.rows", np.int64)
         sources, targets = Text(folder, "train.source"), Text(folder, "train.target")
@@ -122,8 +127,6 @@ def test_counts_are_of_target_tokens(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [CHUNK - 1, CHUNK, 2 * CHUNK + 5])
 def test_chunks_meet_without_a_seam(tmp_path: Path, count: int) -> None:
-    from seqgen_cli.data.store import Text
-
     pairs = [(f"s{number % (CHUNK + 3)}", "t") for number in range(count)]
     store_text(tmp_path, {"train": pairs}, StandardCleaning(max_ratio=None))
     rows = np.fromfile(tmp_path / "train.rows", np.int64)
