@@ -17,6 +17,7 @@ from seqgen_cli.words import did_you_mean
 COMMANDS = {
     "train": "train a model: data x model x output layer x objective",
     "translate": "translate lines of text with a trained model",
+    "classify": "label lines of text with a trained classifier",
     "eval": "measure a trained model, or files of translations, against references",
     "score": "log-probability and perplexity of given translations",
     "prepare": "fetch, clean, tokenise and store a data set (train does it when needed)",

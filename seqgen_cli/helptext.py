@@ -12,6 +12,7 @@ EXAMPLES = {
     "train": [
         ("seqgen train", "a Transformer on the built-in phrasebook: any machine, offline"),
         ("seqgen train model=attention data=iwslt_ja_en", "other choices"),
+        ("seqgen train model=bert_gru model.encoder=minilm", "classifies film reviews; brings its data and the rest"),
         ("seqgen train model.layers=2 trainer.steps=2000 --dry-run", "other settings; sizes only, trains nothing"),
         ("seqgen train -m optimizer.lr=1e-3,3e-4", "a sweep, ending with a table"),
         ("torchrun --nproc-per-node 8 -m seqgen_cli train", "the same on several GPUs"),
@@ -20,6 +21,10 @@ EXAMPLES = {
         ("seqgen translate --ckpt runs/X --input a.ja --output a.en", "files"),
         ("echo 駅はどこですか。 | seqgen translate --ckpt runs/X", "standard input to standard output"),
         ("seqgen translate --ckpt runs/X runs/Y decoding.beam_size=8", "an ensemble"),
+    ],
+    "classify": [
+        ("seqgen classify --ckpt runs/X --input reviews.txt", "a label and its probability for each line"),
+        ("seqgen classify --ckpt runs/X --text 'Not dull at all.' --top 2 --jsonl", "the best labels of one text, as JSON"),
     ],
     "eval": [
         ("seqgen eval --ckpt runs/X", "on the test set of its data"),

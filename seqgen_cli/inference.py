@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from seqgen_cli import build
+from seqgen_cli.classifying import CheckpointClassifier, open_classifier
 from seqgen_cli.data.batch import Batch, make_batch
 from seqgen_cli.data.batching import ByTokens
 from seqgen_cli.data.sentences import joined, split_long
@@ -334,14 +335,17 @@ def open_checkpoints(
             raise RequestError(f"{folder} holds a model that does not generate: it cannot translate.")
         for side in ("source_tokenizer", "target_tokenizer"):
             if getattr(other, side).fingerprint != getattr(first, side).fingerprint:
-                raise RequestError(
-                    f"{folder} and {folders[0]} have different vocabularies, so they make no ensemble."
-                )
+                raise RequestError(f"{folder} and {folders[0]} have different vocabularies, so they make no ensemble.")
     networks = [(one.model.to(runtime.device), one.output.to(runtime.device)) for one in restored]
     tokenizers = (first.source_tokenizer, first.target_tokenizer)
     translator = CheckpointTranslator(networks, *tokenizers, decoder or BeamSearch(), runtime, batch_tokens, max_source_tokens)
     translator.folder, translator.config = folders[0], first.config
     return translator
+
+
+def is_classifier(ckpt: str | Path | Sequence[str | Path], trust: Sequence[str] = ()) -> bool:
+    """Whether the (first) checkpoint holds a classifier."""
+    return build.classifies(find(_several(ckpt)[0], _log.warning), trust)
 
 
 def _several(ckpt: str | Path | Sequence[str | Path]) -> list[str | Path]:
@@ -355,14 +359,19 @@ def load(
     overrides: Sequence[str] = (),
     device: str = "auto",
     trust: Sequence[str] = (),
-) -> CheckpointTranslator:
-    """A trained model, ready to translate: `seqgen_cli.load("runs/X").translate(["..."])[0].text`.
+) -> CheckpointTranslator | CheckpointClassifier:
+    """A trained model, ready to translate: `seqgen_cli.load("runs/X").translate(["..."])[0].text`; or, where it is a
+    classifier, to classify: `seqgen_cli.load("runs/X").classify(["..."])[0].label`.
 
     Args:
         ckpt, trust: as of `open_checkpoints`.
-        overrides: settings of `seqgen translate`, e.g. ["decoding.beam_size=8"].
+        overrides: settings of `seqgen translate` (or classify), e.g. ["decoding.beam_size=8"].
         device: auto, cpu, cuda, cuda:N or mps.
     """
+    if is_classifier(ckpt, trust):
+        config = build.compose("classify", [f"runtime.device={device}", *overrides])
+        build.check(config)
+        return open_classifier(ckpt, build.make(config.runtime, "runtime"), trust, config.batch_tokens)
     config = build.compose("translate", [f"runtime.device={device}", *overrides])
     build.check(config)
     decoder, runtime = build.make(config.decoding, "decoding"), build.make(config.runtime, "runtime")

@@ -16,6 +16,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from seqgen_cli import build, inference
+from seqgen_cli.commands.eval_classifier import evaluate as evaluate_classifier
 from seqgen_cli.commands.tables import count, show
 from seqgen_cli.data.corpora import Corpus, read_lines
 from seqgen_cli.data.phrasebook.corpus import Phrasebook
@@ -34,11 +35,13 @@ _log = logging.getLogger(__name__)
 def run(config: DictConfig) -> dict[str, Any]:
     """Measure, print the table, return the figures."""
     build.check(config)
-    metrics: TranslationMetrics = build.make(config.metrics, "metrics")
+    metrics = build.make(config.metrics, "metrics")
     if config.hyp is not None or config.ref is not None:
         return _score_files(config, metrics)
     if config.ckpt is None:
         raise RequestError("seqgen eval needs --ckpt RUN, or --hyp FILE and --ref FILE to score files without a model.")
+    if inference.is_classifier(config.ckpt, config.trust):
+        return evaluate_classifier(config)
     return _evaluate(config, metrics)
 
 

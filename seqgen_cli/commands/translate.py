@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from itertools import tee
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import Any, TextIO
 
 from omegaconf import DictConfig
 
 from seqgen_cli import build, plots
-from seqgen_cli.data.corpora import open_text
+from seqgen_cli.commands.lines import decoded_lines, line_count, opened_input, opened_output, prompted
 from seqgen_cli.errors import RequestError
 from seqgen_cli.inference import Translation, Translator, open_checkpoints
 
@@ -42,12 +39,12 @@ def run(config: DictConfig) -> dict[str, Any]:
         raise RequestError(f"The output {config.output_file} is the input itself: give another file.")
     asking = config.input is None and sys.stdin.isatty()
     counts: Counter[str] = Counter()
-    with _input(config.input) as source:
+    with opened_input(config.input) as source:
         translator = _translator(config)
-        lines, again = tee(_decoded(_prompted(source) if asking else source, config.input, config.invalid_utf8, counts))
+        lines, again = tee(decoded_lines(prompted(source) if asking else source, config.input, config.invalid_utf8, counts))
         start = time.perf_counter()
-        with _output(config.output_file) as target:
-            stream = translator.stream(again, 1 if asking else config.window, _line_count(config.input), progress=not asking)
+        with opened_output(config.output_file) as target:
+            stream = translator.stream(again, 1 if asking else config.window, line_count(config.input), progress=not asking)
             for number, (line, translation) in enumerate(zip(lines, stream, strict=True), start=1):
                 _count(translation, counts)
                 _write(target, number, translation, translator.decoder.outputs)
@@ -65,56 +62,6 @@ def _translator(config: DictConfig) -> Translator:
     if config.plot is not None:
         translator.alignments([])  # a model without any is refused before work begins
     return translator
-
-
-def _input(path: str | None) -> AbstractContextManager[IO[bytes]]:
-    return nullcontext(sys.stdin.buffer) if path is None else open_text(Path(path))
-
-
-def _output(path: str | None) -> AbstractContextManager[TextIO]:
-    if path is not None:
-        return Path(path).open("w", encoding="utf-8", newline="\n")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
-    return nullcontext(sys.stdout)
-
-
-def _line_count(path: str | None) -> int | None:
-    """Lines of a plain file, for the progress bar; None where it would cost a decompression or cannot be known."""
-    if path is None or path.endswith(".gz") or not sys.stderr.isatty() or not Path(path).is_file():
-        return None
-    with Path(path).open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
-
-
-def _prompted(source: IO[bytes]) -> Iterator[bytes]:
-    """Lines typed at a terminal, until its end of file (Ctrl-D)."""
-    sys.stderr.write("Type a line and press Enter; Ctrl-D ends.\n")
-    while True:
-        sys.stderr.write("> ")
-        sys.stderr.flush()
-        line = source.readline()
-        if not line:
-            sys.stderr.write("\n")
-            return
-        yield line
-
-
-def _decoded(source: Iterable[bytes], path: str | None, invalid_utf8: str, counts: Counter[str]) -> Iterator[str]:
-    """The lines without their ends (only \\n ends a line; \\r before it and a byte order mark are dropped), counted."""
-    for number, line in enumerate(source, start=1):
-        counts["lines"] += 1
-        line = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).removesuffix(b"\n").removesuffix(b"\r")
-        try:
-            yield line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            if invalid_utf8 == "error":
-                raise RequestError(
-                    f"{path or 'standard input'}, line {number:,}: not valid UTF-8 (byte 0x{line[error.start]:02x} at position "
-                    f"{error.start}). Convert it to UTF-8, or set invalid_utf8=replace."
-                ) from None
-            counts["invalid"] += 1
-            yield line.decode("utf-8", errors="replace")
 
 
 def _count(translation: Translation, counts: Counter[str]) -> None:

@@ -20,28 +20,95 @@ from seqgen_cli.data.labelled import Example, LabelledData
 
 _VERSION = 1  # raise it when the same settings give other reviews
 
-_FILMS = "film movie picture thriller comedy drama western sequel documentary debut remake musical".split()
-_PARTS = (
-    "acting plot script dialogue photography score pacing ending opening casting editing humour romance suspense "
-    "soundtrack story direction".split()
-)
-_GOOD = (
-    "brilliant charming gripping moving funny clever beautiful convincing fresh warm elegant thoughtful lively superb "
-    "tender sharp".split()
-)
-_BAD = (
-    "dull clumsy tedious shallow predictable silly ugly wooden stale cold awkward lazy lifeless dreadful mawkish muddled".split()
-)
-_VERY = "very really truly remarkably utterly extremely".split()
-_LITTLE = "somewhat rather slightly mildly fairly".split()
+_FILMS = [
+    "film",
+    "movie",
+    "picture",
+    "thriller",
+    "comedy",
+    "drama",
+    "western",
+    "sequel",
+    "documentary",
+    "debut",
+    "remake",
+    "musical",
+]
+_PARTS = [
+    "acting",
+    "plot",
+    "script",
+    "dialogue",
+    "photography",
+    "score",
+    "pacing",
+    "ending",
+    "opening",
+    "casting",
+    "editing",
+    "humour",
+    "romance",
+    "suspense",
+    "soundtrack",
+    "story",
+    "direction",
+]
+_GOOD = [
+    "brilliant",
+    "charming",
+    "gripping",
+    "moving",
+    "funny",
+    "clever",
+    "beautiful",
+    "convincing",
+    "fresh",
+    "warm",
+    "elegant",
+    "thoughtful",
+    "lively",
+    "superb",
+    "tender",
+    "sharp",
+]
+_BAD = [
+    "dull",
+    "clumsy",
+    "tedious",
+    "shallow",
+    "predictable",
+    "silly",
+    "ugly",
+    "wooden",
+    "stale",
+    "cold",
+    "awkward",
+    "lazy",
+    "lifeless",
+    "dreadful",
+    "mawkish",
+    "muddled",
+]
+_VERY = ["very", "really", "truly", "remarkably", "utterly", "extremely"]
+_LITTLE = ["somewhat", "rather", "slightly", "mildly", "fairly"]
 _BEFORE_VOWEL = re.compile(r"\ba (?=[aeiou])")
-_WHO = "I;my sister;my father;everyone in our row;the friend who came along;my neighbour;the two of us".split(";")
-_NEUTRAL = (
-    "I saw it on a rainy Sunday.;It runs for almost two hours.;Most of it takes place on a farm.;We bought the tickets late.;"
-    "The director is new to me.;It was shot in black and white.;The theatre was half full.;Three actors share the lead.;"
-    "The book it comes from is on my shelf.;It opens with a train journey.;My brother had chosen it.;"
-    "There is a cat in nearly every scene.;The second half moves to the city.;It came out last spring."
-).split(";")
+_WHO = ["I", "my sister", "my father", "everyone in our row", "the friend who came along", "my neighbour", "the two of us"]
+_NEUTRAL = [
+    "I saw it on a rainy Sunday.",
+    "It runs for almost two hours.",
+    "Most of it takes place on a farm.",
+    "We bought the tickets late.",
+    "The director is new to me.",
+    "It was shot in black and white.",
+    "The theatre was half full.",
+    "Three actors share the lead.",
+    "The book it comes from is on my shelf.",
+    "It opens with a train journey.",
+    "My brother had chosen it.",
+    "There is a cat in nearly every scene.",
+    "The second half moves to the city.",
+    "It came out last spring.",
+]
 
 
 @dataclass(frozen=True)

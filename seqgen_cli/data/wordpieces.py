@@ -141,7 +141,9 @@ class WordPieces:
         ids = {"pad": found.pad_token_id, "unk": found.unk_token_id, "bos": found.cls_token_id, "eos": found.sep_token_id}
         missing = [name for name, number in zip(_SPECIALS, ids.values(), strict=True) if number is None]
         if missing:
-            raise RequestError(f"The tokenizer of model.encoder={self.encoder} has no {' and no '.join(missing)}: is it BERT-like?")
+            raise RequestError(
+                f"The tokenizer of model.encoder={self.encoder} has no {' and no '.join(missing)}: is it BERT-like?"
+            )
         return EncoderTokenizer(rules, **ids, max_length=self.max_length, truncation=self.truncation)
 
     def train(self, texts: Iterable[str]) -> EncoderTokenizer:

@@ -20,10 +20,34 @@ Shape = dict[str, str | int | float | bool | None]
 _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})
 FAMILY = frozenset({"bert", "distilbert", "electra", "albert"}) | _OFFSET_POSITIONS
 _KEYS = frozenset(
-    "model_type vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act hidden_dropout_prob "
-    "attention_probs_dropout_prob max_position_embeddings type_vocab_size initializer_range layer_norm_eps pad_token_id "
-    "embedding_size num_hidden_groups inner_group_num relative_attention_num_buckets "
-    "dim n_layers n_heads hidden_dim dropout attention_dropout activation sinusoidal_pos_embds".split()
+    [
+        "model_type",
+        "vocab_size",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "intermediate_size",
+        "hidden_act",
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "max_position_embeddings",
+        "type_vocab_size",
+        "initializer_range",
+        "layer_norm_eps",
+        "pad_token_id",
+        "embedding_size",
+        "num_hidden_groups",
+        "inner_group_num",
+        "relative_attention_num_buckets",
+        "dim",
+        "n_layers",
+        "n_heads",
+        "hidden_dim",
+        "dropout",
+        "attention_dropout",
+        "activation",
+        "sinusoidal_pos_embds",
+    ]
 )
 
 # bert-base-uncased's sizes are the defaults of transformers' BertConfig (Devlin et al. 2019), so its parameters can be

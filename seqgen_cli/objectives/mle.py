@@ -31,9 +31,7 @@ class MaximumLikelihood(nn.Module):
         RequestError: there are more or fewer weights than classes.
     """
 
-    def __init__(
-        self, model: Model, output: OutputLayer, class_weights: list[Annotated[float, Gt(0)]] | None = None
-    ) -> None:
+    def __init__(self, model: Model, output: OutputLayer, class_weights: list[Annotated[float, Gt(0)]] | None = None) -> None:
         super().__init__()
         if class_weights is not None and len(class_weights) != output.vocab_size:
             raise RequestError(
