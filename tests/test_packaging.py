@@ -89,3 +89,10 @@ def test_constraints_pin_every_direct_dependency() -> None:
     assert all(re.fullmatch(r"[a-z0-9.-]+==[\w.]+", line) for line in lines)
     assert wanted <= {line.partition("==")[0] for line in lines}
     assert "torch==2.13.0" in lines
+
+
+def test_this_environments_script_works_from_another_folder(tmp_path) -> None:
+    """The environment of `make test` is an editable install."""
+    script = Path(sys.executable).with_name("seqgen")
+    assert "transformer" in run(str(script), "train", "--help", cwd=tmp_path)
+    assert "seqgen_cli.models.rnn" in run(str(script), "train", "--cfg", "job", "model=rnn", cwd=tmp_path)
