@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone (`seqgen ... | head`); keep the interpreter from complaining when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except SystemExit as stop:  # raised where an exception would be taken for a failed job of a sweep
+        return stop.code if isinstance(stop.code, int) else 1
     except KeyboardInterrupt:
         _say("interrupted.")
         return 130
@@ -92,6 +94,8 @@ def _run(request: Request) -> int:
     from seqgen_cli import build, runtime
 
     config = build.compose(request.command, request.overrides)
+    if config.get("continue"):
+        config = importlib.import_module("seqgen_cli.commands.continuing").continued(config, request.overrides)
     if request.cfg:
         from omegaconf import OmegaConf
 

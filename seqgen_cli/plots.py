@@ -21,6 +21,7 @@ from matplotlib.ft2font import FT2Font
 
 from seqgen_cli.errors import RequestError
 
+_PASSED_OVER = {"epoch", "seconds"}  # they only grow with the updates
 _AXES = {"update": "updates", "tokens": "target tokens read"}
 _LATIN = "DejaVu Sans"
 _CELL = 0.32  # inches a piece: one label fits beside its neighbour
@@ -31,11 +32,11 @@ def curves(metrics_jsonl: Path, folder: Path) -> list[Path]:
 
     Args:
         metrics_jsonl: one JSON object a line, each with `update`, and `tokens` read so far where it is known; what is not a
-            number is passed over.
+            number is passed over, and so are epoch and seconds.
         folder: where the pictures go; made if absent. One file a quantity, e.g. `loss.png`, `valid_perplexity.png`.
     """
     records = [json.loads(line) for line in metrics_jsonl.read_text(encoding="utf-8").splitlines() if line.strip()]
-    names = {name for record in records for name, value in record.items() if _is_number(value)} - set(_AXES)
+    names = {name for record in records for name, value in record.items() if _is_number(value)} - set(_AXES) - _PASSED_OVER
     drawn = []
     for name in sorted(names):
         against = {axis: _points(records, axis, name) for axis in _AXES}

@@ -26,11 +26,12 @@ from omegaconf.errors import OmegaConfBaseException
 from seqgen_cli import build, cli, runtime
 from seqgen_cli.commands.tables import show
 from seqgen_cli.compose import amended, explain, with_choices
-from seqgen_cli.errors import RequestError
+from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.grammar import quote
 from seqgen_cli.hydra_main import hydra_main
 
 _QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null", "hydra.sweep.subdir=.")
+_SIGNALLED = 128  # exit codes above it: stopped by a signal
 
 
 def sweep(command: str, overrides: Sequence[str], debug: bool) -> int:
@@ -89,6 +90,8 @@ def job(config: DictConfig) -> None:
             traceback.print_exc()
         result["error"] = cli.sentence(error)
         print(f"seqgen: job {hydra.job.num} failed: {result['error']}", file=sys.stderr)
+        if isinstance(error, SeqgenError) and error.exit_code > _SIGNALLED:
+            raise SystemExit(error.exit_code) from error  # the user wants the whole sweep to stop
     path = Path(hydra.sweep.dir) / "jobs" / f"{hydra.job.num}.json"
     cli.write_figures(path, result)
 

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from seqgen_cli import build, inference
 from seqgen_cli.commands.eval_classifier import evaluate as evaluate_classifier
 from seqgen_cli.commands.tables import count, show
+from seqgen_cli.data import store
 from seqgen_cli.data.corpora import Corpus, read_lines
 from seqgen_cli.data.phrasebook.corpus import Phrasebook
 from seqgen_cli.errors import RequestError
@@ -77,7 +78,7 @@ def _evaluate(config: DictConfig, metrics: TranslationMetrics) -> dict[str, Any]
     if not runtime.is_main:
         return {}
     scores = metrics.compute(measured.texts, [references], corpus.target_language)
-    baseline = _baseline(corpus, config.split, config.limit)
+    baseline = _baseline(corpus, config.split, config.limit, runtime.cache_folder)
     place = _write(config, data, translator.folder, measured.texts)
     notes = [*_notes(metrics, scores, corpus.target_language), *([f"Translations: {place}"] if place else [])]
     title = f"{translator.folder}: {config.split}, {len(sources):,} sentences"
@@ -143,13 +144,21 @@ def _write(config: DictConfig, data: DictConfig, checkpoint: Path, texts: Sequen
     return path
 
 
-def _baseline(corpus: Corpus, split: str, limit: int | None) -> dict[str, float]:
-    """BLEU of copying the translation of the nearest training sentence: what remembering alone earns on the phrasebook."""
-    if not isinstance(corpus, Phrasebook):
+def _baseline(corpus: Corpus, split: str, limit: int | None, cache: Path) -> dict[str, float]:
+    """BLEU of copying the translation of the nearest training sentence: what remembering alone earns on the phrasebook.
+
+    The search takes seconds, so its result is kept in the cache.
+    """
+    if not isinstance(corpus, Phrasebook) or split == "train":
         return {}
-    splits = corpus.splits()
-    score = nearest_copy_bleu(splits["train"], islice(splits[split], limit), corpus.target_language)
-    return {"copy_bleu": score.score}
+
+    def search(folder: Path) -> None:
+        splits = corpus.splits()
+        score = nearest_copy_bleu(splits["train"], islice(splits[split], limit), corpus.target_language)
+        (folder / "bleu.json").write_text(json.dumps(score.score), encoding="utf-8")
+
+    folder = store.once(cache / f"copy-{store.key(corpus.fingerprint(), split, limit)}", search, _log.info)
+    return {"copy_bleu": json.loads((folder / "bleu.json").read_text(encoding="utf-8"))}
 
 
 def _ending(path: str) -> str | None:

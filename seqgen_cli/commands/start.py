@@ -13,6 +13,7 @@ import yaml
 from omegaconf import DictConfig
 
 from seqgen_cli import build
+from seqgen_cli.commands.continuing import COMMAND
 from seqgen_cli.data.tokenizers import Tokenizer, load_pair
 from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.restore import load_weights, read_weights
@@ -20,8 +21,6 @@ from seqgen_cli.runtime import Runtime
 from seqgen_cli.training import checkpoints
 
 _log = logging.getLogger(__name__)
-_PASSING = ("fresh", "continue", "dry_run", "json")
-"""Settings of one command, not of the run."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Start:
         """Find it from the config; the same on all ranks.
 
         Raises:
-            RequestError: the folder cannot be written, `continue` names no run, or `init_from` no checkpoint.
+            RequestError: the folder cannot be written, or `init_from` names no checkpoint.
         """
         return runtime.broadcast(_find(config, runtime) if runtime.is_main else None) or Start(Path())
 
@@ -75,12 +74,12 @@ class Start:
 
 def kept_config(config: DictConfig) -> dict[str, Any]:
     """The run's config as plain data, for its folder and its checkpoints."""
-    return {key: value for key, value in build.plain(config).items() if key not in _PASSING}
+    return {key: value for key, value in build.plain(config).items() if key not in COMMAND}
 
 
 def _find(config: DictConfig, runtime: Runtime) -> Start:
     values = build.plain(config)
-    run = _continued(values) or runtime.run_folder(values)
+    run = Path(values["continue"]) if values.get("continue") else runtime.run_folder(values)
     if values.get("dry_run"):
         return Start(run, None, *_init(values))
     if values.get("fresh") and run.exists():
@@ -90,15 +89,6 @@ def _find(config: DictConfig, runtime: Runtime) -> Start:
         return Start(run, None, *_init(values))
     resume = checkpoints.find(run, _log.warning, last=True)
     return Start(run, resume, None, load_pair(resume / "tokenizers"))
-
-
-def _continued(values: Mapping[str, Any]) -> Path | None:
-    if not values.get("continue"):
-        return None
-    run = Path(values["continue"])
-    if not (run / "config.yaml").is_file():
-        raise RequestError(f"continue={run} is not a run: it has no config.yaml.")
-    return run
 
 
 def _init(values: Mapping[str, Any]) -> tuple[Path | None, tuple[Tokenizer, Tokenizer] | None]:

@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-_WIDTH = 160  # where stdout is a file: no line of ours is longer, so none is folded
+_WIDTH = 10_000  # where stdout is a file: nothing is folded, and a table is only as wide as it needs
 
 
 def show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> None:
@@ -18,7 +18,7 @@ def show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes
         console = Console(highlight=False, markup=False, width=_WIDTH)
     table = Table(box=SIMPLE)
     for number, name in enumerate(header):
-        table.add_column(name, justify="right" if number else "left", no_wrap=not number)
+        table.add_column(name, justify="right" if number else "left", no_wrap=not number, overflow="fold")
     for row in rows:
         table.add_row(*row)
     console.print(title, style="bold", soft_wrap=True)

@@ -26,7 +26,11 @@ class KeysValues:
         return KeysValues(self.keys.index_select(0, index), self.values.index_select(0, index))
 
     def followed_by(self, new: KeysValues) -> KeysValues:
-        """The same with the keys and values of later positions behind."""
+        """The same with the keys and values of later positions behind.
+
+        A copy, so a state can be continued several ways and gradients pass. Measured on CPU, buffers written in place
+        saved 10 % of greedy decoding and nothing of beam search, whose reordering copies them anyway.
+        """
         return KeysValues(torch.cat([self.keys, new.keys], dim=2), torch.cat([self.values, new.values], dim=2))
 
 
@@ -47,6 +51,14 @@ def _output_projection(hidden_size: int) -> nn.Linear:
     nn.init.xavier_uniform_(linear.weight)
     nn.init.zeros_(linear.bias)
     return linear
+
+
+def _heads(projected: Tensor, parts: int, heads: int) -> list[Tensor]:
+    """(rows, T, parts * D) -> `parts` tensors (rows, H, T, C).
+
+    Cut along the last dimension first: the backward then joins the parts' gradients in place of copying them about.
+    """
+    return [part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in projected.chunk(parts, dim=-1)]
 
 
 class SelfAttention(nn.Module):
@@ -78,8 +90,7 @@ class SelfAttention(nn.Module):
             rotation: of the T positions (rotary); cached keys are rotated already.
         """
         rows, length, size = hidden_RTD.shape
-        projected = self.query_key_value(hidden_RTD).view(rows, length, 3, self.heads, size // self.heads)
-        query_RHTC, key_RHTC, value_RHTC = projected.permute(2, 0, 3, 1, 4).unbind(0)
+        query_RHTC, key_RHTC, value_RHTC = _heads(self.query_key_value(hidden_RTD), 3, self.heads)
         if rotation is not None:
             query_RHTC, key_RHTC = rotation(query_RHTC), rotation(key_RHTC)
         seen = KeysValues(key_RHTC, value_RHTC)
@@ -106,9 +117,7 @@ class CrossAttention(nn.Module):
         self.output = _output_projection(hidden_size)
 
     def keys_values(self, encoded_BSD: Tensor) -> KeysValues:
-        rows, length, size = encoded_BSD.shape
-        projected = self.key_value(encoded_BSD).view(rows, length, 2, self.heads, size // self.heads)
-        key_BHSC, value_BHSC = projected.permute(2, 0, 3, 1, 4).unbind(0)
+        key_BHSC, value_BHSC = _heads(self.key_value(encoded_BSD), 2, self.heads)
         return KeysValues(key_BHSC, value_BHSC)
 
     def forward(self, hidden_RTD: Tensor, source: KeysValues, mask_B11S: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ Layer l, one direction:    out_i = skip(x_i) + dropout(h_i);                 han
 Layer l, both directions:  out_i = skip(x_i) + dropout(W [h_i^fwd; h_i^bwd] + b);  handed over: tanh(W_h [h^fwd; h^bwd] + b_h),
 each direction at the end of its reading, and W_c [c^fwd; c^bwd] + b_c for c.
 Padding never touches a state: rows are read from their first token (the backward direction from their last), and states
-are taken at the last real position. This is faster than packing on CPU and needs no lengths on the host.
+are taken at the last real position. Where lengths are bucketed this costs no more than packing (measured on CPU: LSTM 1 to
+1.8 times as fast), and it needs no lengths on the host.
 
 Shapes: B sentences, S source length, I input size, D hidden.
 """

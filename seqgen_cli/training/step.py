@@ -33,10 +33,14 @@ class GradientStep:
         self.optimizers = list(optimizers)
         self.clip_norm = clip_norm
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
-        self.groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
         self.parameters = [parameter for group in self.groups for parameter in group["params"]]
         for group in self.groups:
             group.setdefault("initial_lr", group["lr"])
+
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        """The optimizers' parameter groups as they are now: loading a state replaces them."""
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of `loss` to the parameters'."""

@@ -15,8 +15,10 @@ from seqgen_cli.cli import main
 from seqgen_cli.commands import eval as evaluation
 from seqgen_cli.commands import score
 from seqgen_cli.data.batch import Batch
+from seqgen_cli.data.phrasebook.corpus import Phrasebook
 from seqgen_cli.data.tokenizers import save_pair
 from seqgen_cli.errors import RequestError
+from seqgen_cli.metrics.nearest_copy import nearest_copy_bleu
 from seqgen_cli.training import checkpoints
 from tests import corpus_files
 
@@ -122,6 +124,7 @@ def test_figures_are_those_of_the_translations_kept(run, capsys):
 
 
 def test_each_way_of_decoding_keeps_its_own_file(run):
+    run.forget()
     for overrides in (
         ["decoding=greedy"],
         ["decoding.beam_size=2"],
@@ -143,6 +146,18 @@ def test_other_data_or_fewer_sentences(run, tmp_path):
     truth = math.exp(-sum(log_prob for log_prob, _ in totals) / sum(tokens for _, tokens in totals))
     assert key["perplexity"] == whole["perplexity"] == pytest.approx(truth, rel=1e-4)
     assert run.evaluate(*quick, "limit=6")["sentences"] == 6
+
+
+def test_the_phrasebook_comes_with_the_bleu_of_copying(run, monkeypatch):
+    quick = ["decoding=greedy", "metrics.names=[bleu]", "metrics.bootstrap=0", "limit=3", "data=phrasebook"]
+    sizes = ["data.train_size=40", "data.valid_size=5", "data.test_size=5"]
+    first = run.evaluate(*quick, *sizes)["copy_bleu"]
+    splits = Phrasebook(train_size=40, valid_size=5, test_size=5).splits()
+    assert first == nearest_copy_bleu(splits["train"], list(splits["test"])[:3], "en").score
+    monkeypatch.setattr(evaluation, "nearest_copy_bleu", None)  # the second time it is found in the cache
+    assert run.evaluate(*quick, *sizes)["copy_bleu"] == first
+    with pytest.raises(TypeError):
+        run.evaluate(*quick, *sizes, "split=valid")
 
 
 def test_what_belongs_to_the_checkpoint_cannot_be_set(run):

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from seqgen_cli.cli import main
 from seqgen_cli.errors import SeqgenError
+from seqgen_cli.training.signals import StoppedError
 
 
 @pytest.fixture
@@ -24,6 +25,8 @@ def jobs(monkeypatch, tmp_path) -> list[DictConfig]:
         print("a job's own results")
         if config.seed == 3:
             raise SeqgenError("three is too many.")
+        if config.seed == 5:
+            raise StoppedError("stopped and saved.", 15)
         if config.seed == 4:
             raise ValueError("a bug")
         return {
@@ -82,6 +85,12 @@ def test_a_failed_job_stops_no_other_and_is_told(jobs, capsys) -> None:
         "failed",
         "done",
     ]
+
+
+def test_a_job_stopped_by_a_signal_stops_the_sweep(jobs, capsys) -> None:
+    assert main(["bench", "-m", "seed=1,5,2"]) == 143
+    assert [config.seed for config in jobs] == [1, 5]
+    assert "stopped and saved." in capsys.readouterr().err
 
 
 def test_a_wrong_value_fails_its_job_alone(jobs, capsys) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -273,18 +275,27 @@ def test_dropout_depends_on_seed_and_update_alone() -> None:
     assert not torch.equal(weights(quiet)[0], weights(other_seed)[0])
 
 
-def test_resumed_settings_are_those_configured_now_and_moments_the_saved() -> None:
-    model = Regression()
-    first = Loop(model.updates(Adam(lr=0.1).make), stream(SIZES), OneProcess(), Constant(), seed=1)
-    first.step()
-    updates = model.updates(Adam(lr=0.2).make)
-    second = Loop(updates, stream(SIZES, start=1), OneProcess(), Constant(), seed=1)
+@pytest.mark.parametrize("settings", [SGD(lr=0.1, momentum=0.9), Adam(lr=0.1)])
+def test_a_resumed_loop_steps_as_one_that_never_stopped(settings: SGD | Adam) -> None:
+    """With the settings configured now (here half the learning rate), the schedule's place and the saved moments."""
+    whole, first, second = Regression(), Regression(), Regression()
+    slower = replace(settings, lr=settings.lr / 2)
+    loops = [Loop(m.updates(settings.make), stream(SIZES), OneProcess(), InverseSqrt(4), seed=1) for m in (whole, first)]
+    for loop in loops:
+        for _ in range(3):
+            loop.step()
+    for group in loops[0]._stages[0].step.groups:
+        group["initial_lr"] /= 2
     second.load_state_dict(first.state_dict())
-    assert second.update == 1 and second.batches == 1
-    second.step()
-    assert second.learning_rate == 0.2
-    state = updates[0].optimizers[0].state[model.first.weight]
-    assert state["step"] == 2
+    resumed = Loop(second.updates(slower.make), stream(SIZES, start=3), OneProcess(), InverseSqrt(4), seed=1)
+    resumed.load_state_dict(copy.deepcopy(loops[1].state_dict()))
+    for _ in range(3):
+        loops[0].step()
+        resumed.step()
+    assert resumed.update == 6 and resumed.batches == 6
+    assert all(itertools.starmap(torch.equal, zip(weights(whole), weights(second), strict=True)))
+    assert resumed.learning_rate == slower.lr * (4 / 6) ** 0.5
+    assert loops[0].take_figures() == resumed.take_figures()
 
 
 def test_state_of_another_optimizer_is_refused() -> None:

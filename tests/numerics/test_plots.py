@@ -60,8 +60,8 @@ def test_japanese_without_its_font_is_refused_and_latin_is_not(tmp_path, monkeyp
 
 def test_curves_draw_each_quantity_once(tmp_path):
     log = tmp_path / "metrics.jsonl"
-    records = [{"update": i, "tokens": 100 * i, "loss": 5 / (1 + i), "time": "12:00"} for i in range(1, 80)]
-    records.append({"update": 79, "tokens": 7900, "valid/perplexity": 3.5, "valid/bleu": 20.1})
+    records = [{"update": i, "tokens": 100 * i, "loss": 5 / (1 + i), "time": "12:00", "seconds": 2.0 * i} for i in range(1, 80)]
+    records.append({"update": 79, "tokens": 7900, "valid_perplexity": 3.5, "valid_bleu": 20.1, "valid_ter": None})
     log.write_text("\n".join(map(json.dumps, records)) + "\n", encoding="utf-8")
     drawn = plots.curves(log, tmp_path / "plots")
     assert [path.name for path in drawn] == ["loss.png", "valid_bleu.png", "valid_perplexity.png"]

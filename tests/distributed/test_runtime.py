@@ -1,0 +1,161 @@
+"""The runtime: devices, precision, seeds, the run's folder; collectives of two real processes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import random
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from seqgen_cli import build
+from seqgen_cli.errors import RequestError, SeqgenError
+from seqgen_cli.runtime import Runtime, log_to, run_name, start_logging, stop_log
+
+WORKER = """
+    import json, sys, torch
+    from torch import nn
+    from seqgen_cli.runtime import Runtime, shut_down
+    runtime = Runtime(device="cpu").start(seed=3)
+    rank = runtime.rank
+    draw = torch.rand(1).item()
+    runtime.seed(3, rank)
+    module = nn.Linear(2, 1, bias=False)
+    nn.init.constant_(module.weight, 1.0 + rank)          # rank 0's weights win
+    wrapped = runtime.wrap(module)
+    wrapped(torch.full((1, 2), float(rank + 1))).sum().backward()
+    sums = runtime.all_sum({"n": 2**51 + rank, "x": 0.5 + rank, "t": torch.tensor(1.5 + rank), "i": torch.tensor(rank)})
+    runtime.barrier()
+    out = {
+        "world": runtime.world_size, "main": runtime.is_main, "draw": draw, "own": torch.rand(1).item(),
+        "weight": module.weight.detach().flatten().tolist(), "grad": module.weight.grad.flatten().tolist(),
+        "n": sums["n"], "x": sums["x"], "t": sums["t"].item(), "i": sums["i"].item(),
+        "kinds": [type(v).__name__ for v in sums.values()],
+        "broadcast": runtime.broadcast({"from": rank}), "gather": runtime.gather("ab"[rank]),
+        "frozen": type(runtime.wrap(nn.Identity())).__name__,
+    }
+    open(f"{sys.argv[1]}/{rank}.json", "w").write(json.dumps(out))
+    shut_down()
+"""
+
+
+def test_two_processes_agree(tmp_path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(textwrap.dedent(WORKER))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    for each in (first, second):
+        assert each["world"] == 2
+        assert each["weight"] == [1.0, 1.0]
+        assert each["grad"] == [1.5, 1.5]  # the mean of (1, 1) and (2, 2)
+        assert each["n"] == 2**52 + 1 and each["kinds"] == ["int", "float", "Tensor", "Tensor"]
+        assert (each["x"], each["t"], each["i"]) == (2.0, 4.0, 1)
+        assert each["broadcast"] == {"from": 0} and each["gather"] == ["a", "b"]
+        assert each["frozen"] == "Identity"
+    assert (first["main"], second["main"]) == (True, False)
+    assert first["draw"] == second["draw"] and first["own"] != second["own"]
+
+
+def test_one_process_gets_back_what_it_gave() -> None:
+    runtime = Runtime(device="cpu")
+    sums = {"a": 1, "b": torch.tensor(2.0)}
+    assert runtime.all_sum(sums) == sums
+    assert (runtime.rank, runtime.world_size, runtime.is_main) == (0, 1, True)
+    assert runtime.broadcast("x") == "x" and runtime.gather("x") == ["x"]
+    module = torch.nn.Linear(1, 1)
+    assert runtime.wrap(module) is module
+
+
+def test_seeds_name_all_generators() -> None:
+    def draws(*parts: int) -> tuple[float, ...]:
+        Runtime(device="cpu").seed(*parts)
+        return random.random(), float(np.random.rand()), torch.rand(1).item()
+
+    assert draws(1) == draws(1)
+    assert all(a != b for a, b in zip(draws(1), draws(2), strict=True))
+    assert all(a != b for a, b in zip(draws(1, 0), draws(10), strict=True))
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("tf32", torch.float32), ("bf16", torch.bfloat16)])
+def test_precision_is_that_of_the_forward_pass(precision: Any, dtype: torch.dtype) -> None:
+    layer, x = torch.nn.Linear(2, 2), torch.ones(1, 2)
+    with Runtime(device="cpu", precision=precision).autocast():
+        assert layer(x).dtype == dtype
+    assert layer.weight.dtype == torch.float32 and layer(x).dtype == torch.float32
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tells what happens without a GPU")
+def test_a_device_that_is_not_there_is_refused() -> None:
+    assert Runtime().device in (torch.device("cpu"), torch.device("mps"))
+    for name in ("cuda", "cuda:3"):
+        with pytest.raises(RequestError, match=rf"runtime.device={name}: this machine has 0 usable CUDA devices."):
+            Runtime(device=name)
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("SEQGEN_CACHE", str(tmp_path))
+    assert Runtime(device="cpu").cache_folder == tmp_path
+    assert Runtime(device="cpu", cache_folder="here").cache_folder == Path("here")
+    monkeypatch.delenv("SEQGEN_CACHE")
+    assert Runtime(device="cpu").cache_folder == Path("~/.cache/seqgen").expanduser()
+
+
+def test_the_same_command_finds_the_same_folder_and_any_number_changes_it() -> None:
+    values = build.plain(build.compose("train"))
+
+    def name(path: str, value: Any) -> str:
+        changed = copy.deepcopy(values)
+        *sections, key = path.split(".")
+        node = changed
+        for section in sections:
+            node = node[section]
+        assert node[key] != value
+        node[key] = value
+        return run_name(changed)
+
+    plain = run_name(values)
+    assert plain.startswith("phrasebook-transformer-softmax-mle-") and len(plain.rsplit("-", 1)[1]) == 8
+    same = {"runtime.device": "meta", "runtime.workers": 3, "runtime.threads": 1, "runtime.runs_folder": "x", "json": "f"}
+    same |= {"runtime.cache_folder": "y", "trainer.log_every": 7, "trainer.progress": False, "fresh": True, "dry_run": True}
+    assert {name(key, value) for key, value in same.items()} == {plain}
+    changing = {"seed": 2, "model.hidden_size": 64, "trainer.steps": 5, "runtime.precision": "bf16", "data.train_size": 9}
+    changing |= {"init_from": "a", "optimizer.lr": 0.5, "decoding.beam_size": 2, "tokenizer.vocab_size": 99}
+    assert len({plain} | {name(key, value) for key, value in changing.items()}) == len(changing) + 1
+    assert name("choices.model", "rnn").startswith("phrasebook-rnn-softmax-mle-")
+
+
+def test_the_log_goes_to_stderr_and_to_the_run(tmp_path, capsys) -> None:
+    start_logging()
+    handler = log_to(tmp_path / "run")
+    logging.getLogger("seqgen_cli.somewhere").info("a line")
+    logging.getLogger("seqgen_cli.somewhere").debug("a detail")
+    stop_log(handler)
+    logging.getLogger("seqgen_cli.somewhere").info("after")
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "a line\nafter\n")
+    lines = (tmp_path / "run" / "train.log").read_text().splitlines()
+    assert len(lines) == 1 and lines[0].endswith("INFO a line")
+
+
+def test_other_ranks_only_warn(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("RANK", "1")
+    start_logging()
+    logging.getLogger("seqgen_cli.x").info("quiet")
+    logging.getLogger("seqgen_cli.x").warning("loud")
+    assert capsys.readouterr().err == "loud\n"
+
+
+def test_a_run_folder_that_cannot_be_made_is_named(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SeqgenError, match=r"runtime.runs_folder=PATH"):
+        log_to(tmp_path / "file" / "run")
