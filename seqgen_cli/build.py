@@ -214,7 +214,7 @@ def objective(config: DictConfig, model: Any, output: OutputLayer, target_tokeni
 def prepared(
     config: DictConfig,
     runtime: Runtime,
-    tokenizers: tuple[Tokenizer, Tokenizer] | None = None,
+    tokenizers: tuple[Any, Any] | None = None,
     only: Sequence[str] | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Prepared:

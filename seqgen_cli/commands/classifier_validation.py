@@ -75,7 +75,7 @@ class ClassifierValidation:
     ) -> None:
         dataset: Any = prepared.splits["valid"]
         self.dataset: LabelledDataset = dataset
-        self.names: list[str] = prepared.target_tokenizer.names  # type: ignore[attr-defined]
+        self.names: list[str] = prepared.target_tokenizer.names
         self.model, self.output, self.objective = model, output, objective
         self.batching, self.metrics, self.runtime = batching, metrics, runtime
         self.shown = np.arange(min(samples, len(dataset))) * len(dataset) // max(1, min(samples, len(dataset)))

@@ -54,7 +54,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         seconds = time.perf_counter() - start
     unusual = {
         "empty": "empty, left without a label",
-        "cut": f"longer than {classifier.tokenizer.max_length} word pieces and cut (truncation {classifier.tokenizer.truncation})",
+        "cut": f"cut to {classifier.tokenizer.max_length} word pieces (truncation {classifier.tokenizer.truncation})",
         "invalid": "not UTF-8, bad bytes replaced",
     }
     told = "".join(f"; {counts[name]:,} {what}" for name, what in unusual.items() if counts[name])

@@ -66,8 +66,7 @@ def _dataset(config: DictConfig, classifier: CheckpointClassifier) -> LabelledDa
     """The split, tokenised by the checkpoint's tokenizer, with features kept as its data say."""
     runtime = classifier.runtime
     data = build.evaluation_data(classifier.config, config)
-    whole = OmegaConf.merge(build.plain(classifier.config), {"data": None})
-    whole.data = data
+    whole = OmegaConf.create({**build.plain(classifier.config), "data": build.plain(data)})
     tokenizers: Any = (classifier.tokenizer, classifier.labels)
     prepared = build.prepared(whole, runtime, tokenizers, report=_log.info)
     if config.split not in prepared.splits:

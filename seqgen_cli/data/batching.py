@@ -19,7 +19,17 @@ from annotated_types import Ge
 from torch.utils.data import DataLoader
 
 from seqgen_cli.data.batch import Batch
-from seqgen_cli.data.dataset import Dataset
+
+
+class Examples(Protocol):
+    """What a stream reads: a Dataset, or whatever offers this much of it."""
+
+    @property
+    def lengths_nk(self) -> np.ndarray: ...
+    @property
+    def epochs_alike(self) -> bool: ...
+    def examples_of_epoch(self, epoch: int, seed: int) -> np.ndarray: ...
+    def batch(self, indices: np.ndarray, epoch: int | None = None) -> Batch: ...
 
 
 @runtime_checkable
@@ -99,7 +109,7 @@ class TrainStream:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Examples,
         batching: Batching,
         seed: int,
         rank: int = 0,
@@ -179,7 +189,7 @@ class _Mine:
 class _Reader(torch.utils.data.Dataset[Batch]):
     """Reads a batch in a worker process."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Examples) -> None:
         self._dataset = dataset
 
     def __getitem__(self, where: tuple[np.ndarray, int]) -> Batch:
@@ -187,7 +197,7 @@ class _Reader(torch.utils.data.Dataset[Batch]):
 
 
 def evaluation_batches(
-    dataset: Dataset, batching: Batching, rank: int = 0, world_size: int = 1, limit: int | None = None
+    dataset: Examples, batching: Batching, rank: int = 0, world_size: int = 1, limit: int | None = None
 ) -> Iterator[Batch]:
     """Every example exactly once over all ranks, shortest first; `limit` takes the first so many examples of the set."""
     plan = batching.plan(dataset.lengths_nk[:limit])

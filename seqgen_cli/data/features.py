@@ -142,7 +142,7 @@ class FeatureStore:
             self._encode(rows, keys, missing, encode, name, _InMemory(self))
             return
         try:
-            with _locked(self.folder, report), _OnDisk(self) as writer:
+            with _Locked(self.folder, report), _OnDisk(self) as writer:
                 self._encode(rows, keys, self._missing(rows, keys), encode, name, writer)
         except OSError as error:
             raise explained(error, self.folder) from error
@@ -247,7 +247,7 @@ def _whole_records(index: Path, rows: int) -> np.ndarray:
     return records[: torn[0]] if len(torn) else records
 
 
-class _locked:
+class _Locked:
     """The store's lock; says so when it has to wait."""
 
     def __init__(self, folder: Path, report: Callable[[str], None]) -> None:

@@ -9,10 +9,11 @@ an example (its line in the text, its lengths), and while cleaning by 8 bytes a 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +35,9 @@ class Prepared:
     """Data ready to be read.
 
     Args:
-        splits: "train", "valid" and "test", as far as the corpus has them.
-        source_tokenizer, target_tokenizer: one object when joint.
+        splits: "train", "valid" and "test", as far as the corpus has them: each a Dataset, or a LabelledDataset.
+        source_tokenizer, target_tokenizer: Tokenizers, one object when joint; for labelled texts the encoder's tokenizer, and
+            the Labels in place of the target's.
         source_language, target_language: the corpus's.
         target_counts_V: int64, how often each target id occurs in training, `</s>` included, each pair counted once;
             None without a training split.
@@ -43,9 +45,9 @@ class Prepared:
         report: what was done, in lines for people: pairs dropped by each rule, sizes, unknown tokens.
     """
 
-    splits: dict[str, Dataset]
-    source_tokenizer: Tokenizer
-    target_tokenizer: Tokenizer
+    splits: Mapping[str, Any]
+    source_tokenizer: Any
+    target_tokenizer: Any
     source_language: str | None
     target_language: str | None
     target_counts_V: np.ndarray | None

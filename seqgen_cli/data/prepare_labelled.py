@@ -85,7 +85,7 @@ def _store_texts(folder: Path, splits: Mapping[str, Iterable[Example]], names: S
     number = {name: place for place, name in enumerate(found)}
     lines = []
     for split, examples in every.items():
-        for text, label in examples:
+        for _, label in examples:
             if label not in number:
                 raise RequestError(f"data: a text of {split} has the class {label!r}, which is not one of {', '.join(found)}.")
         with TextWriter(folder, f"{split}.text") as writer:

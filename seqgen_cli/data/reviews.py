@@ -43,9 +43,7 @@ class Reviews(LabelledData):
 
     def __post_init__(self) -> None:
         if not self._files:
-            raise RequestError(
-                "data=reviews has no files: set data.train, data.valid and data.test, e.g. data.train=reviews.csv."
-            )
+            raise RequestError("data=reviews has no files: set data.train, data.valid and data.test, as in data.train=a.csv.")
         for split, path in self._files.items():
             if not path.is_file():
                 raise RequestError(f"data.{split}={path} does not exist (looked for it in {Path.cwd()}).")

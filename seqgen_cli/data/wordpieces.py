@@ -1,4 +1,4 @@
-"""The tokenizer of a pretrained encoder (WordPiece, Wu et al. 2016, for BERT), and how a text longer than the encoder reads is cut."""
+"""The tokenizer of a pretrained encoder (WordPiece, Wu et al. 2016, for BERT), and how a text too long for it is cut."""
 
 from __future__ import annotations
 

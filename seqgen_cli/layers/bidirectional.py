@@ -66,11 +66,11 @@ class _Permute(torch.autograd.Function):
     """Rows in the order of an involution. Its gradient is the same reading, where index_select's would add rows up."""
 
     @staticmethod
-    def forward(context: Any, value_ND: Tensor, involution_N: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(context: Any, value_ND: Tensor, involution_N: Tensor) -> Tensor:
         context.save_for_backward(involution_N)
         return value_ND.index_select(0, involution_N)
 
     @staticmethod
-    def backward(context: Any, gradient_ND: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(context: Any, gradient_ND: Tensor) -> tuple[Tensor, None]:
         (involution_N,) = context.saved_tensors
         return gradient_ND.index_select(0, involution_N), None

@@ -60,7 +60,9 @@ class ClassificationMetrics:
         """
         if not len(labels_N):
             raise RequestError("There is nothing to measure: no examples.")
-        metrics = {name: self._metric(name, np.asarray(log_probs_NC, np.float64), labels_N) for name in self.names}
+        metrics: dict[str, Metric] = {
+            name: self._metric(name, np.asarray(log_probs_NC, np.float64), labels_N) for name in self.names
+        }
         whole_1N = np.ones((1, len(labels_N)))
         values = {name: float(metric(whole_1N)[0]) for name, metric in metrics.items()}
         resamples = self.bootstrap if bootstrap is None else bootstrap

@@ -1,6 +1,7 @@
 """BERT-GRU: a pretrained BERT encoder, then a bidirectional GRU, then one vector for each text (SPEC.md section 1).
 
-Shapes: B texts, S word pieces ([CLS] and [SEP] included), E encoder size, D hidden size of one GRU direction, P features of one text.
+Shapes: B texts, S word pieces ([CLS] and [SEP] included), E encoder size, D hidden size of a GRU,
+P = 2D features of a position.
 
 A text's vector does not depend on its batch: attention is masked beyond a text's length, and the GRU respects true lengths.
 """
@@ -8,7 +9,7 @@ A text's vector does not depend on its batch: attention is masked beyond a text'
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -70,7 +71,8 @@ class BertGru(nn.Module):
         # The meta device holds no weights: there the shape alone is asked for.
         fresh = shape is not None or encoder == TINY or torch.get_default_device().type == "meta"
         self.encoder = random_encoder(self.shape) if fresh else pretrained_encoder(encoder)
-        self.feature_size: int = self.encoder.config.hidden_size
+        config: Any = self.encoder.config
+        self.feature_size: int = config.hidden_size
         self.hidden_size = 2 * gru_hidden
         self.gru = BidirectionalGRU(self.feature_size, gru_hidden, gru_layers, dropout)
         self.attention = nn.Linear(self.hidden_size, 1) if pooling == "attention" else None

@@ -35,7 +35,7 @@ class MaximumLikelihood(nn.Module):
         super().__init__()
         if class_weights is not None and len(class_weights) != output.vocab_size:
             raise RequestError(
-                f"objective.class_weights has {len(class_weights)} numbers, but there are {output.vocab_size} classes: give one each."
+                f"objective.class_weights has {len(class_weights)} numbers for {output.vocab_size} classes: give one each."
             )
         self.model = model
         self.output = output
