@@ -122,10 +122,11 @@ class FeatureStore:
     def read(self, keys: Sequence[Key]) -> Tensor:
         """The features of some texts, (B, S, E) float32, zero beyond each text's length."""
         places = [self._places[key] for key in keys]
-        bytes_BSW = torch.zeros(len(keys), max(length for _, length in places), self.width, dtype=torch.uint8)
+        data = self._data.numpy() if isinstance(self._data, Tensor) else self._data
+        bytes_BSW = np.zeros((len(keys), max(length for _, length in places), self.width), np.uint8)
         for row_SW, (start, length) in zip(bytes_BSW, places, strict=True):
-            row_SW[:length] = torch.as_tensor(np.array(self._data[start : start + length]))
-        return from_bytes(bytes_BSW, self.dtype)
+            row_SW[:length] = data[start : start + length]
+        return from_bytes(torch.from_numpy(bytes_BSW), self.dtype)
 
     def encode(self, rows: Rows, encode: Encode, name: str, report: Callable[[str], None] = lambda line: None) -> None:
         """Encode those of `rows` that are not here yet, batches of like length, the longest first.

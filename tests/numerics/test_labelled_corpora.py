@@ -1,0 +1,127 @@
+"""Corpora of labelled texts: what they read, how they split, what they refuse; and the generated reviews' difficulty."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seqgen_cli.data.imdb import Imdb
+from seqgen_cli.data.mini_reviews import MiniReviews
+from seqgen_cli.data.reviews import Reviews
+from seqgen_cli.errors import RequestError
+
+
+def write_archive(path: Path, count: int, order: int = 1, extra: dict[str, bytes] | None = None) -> Path:
+    """A tar in the layout of aclImdb, packed by its ending, `count` reviews of each kind and part."""
+    members = {
+        f"aclImdb/{part}/{kind}/{number}_{7 if kind == 'pos' else 2}.txt": f"{part} {kind} {number}<br /><br />é".encode()
+        for part in ("train", "test")
+        for kind in ("pos", "neg")
+        for number in range(count)
+    }
+    members |= {"aclImdb/train/unsup/0_0.txt": b"unlabelled", "aclImdb/train/urls_pos.txt": b"x", **(extra or {})}
+    mode = {".gz": "w:gz", ".xz": "w:xz", ".tar": "w"}[path.suffix]
+    with tarfile.open(path, mode) as tape:  # type: ignore[call-overload]
+        for name in list(members)[::order]:
+            member = tarfile.TarInfo(name)
+            member.size = len(members[name])
+            tape.addfile(member, io.BytesIO(members[name]))
+    return path
+
+
+@pytest.mark.parametrize("ending", ["tar.gz", "tar.xz", "tar"])
+def test_imdb_from_any_tar(ending: str, tmp_path: Path) -> None:
+    splits = Imdb(archive=str(write_archive(tmp_path / f"a.{ending}", 10)), expected_reviews=20).labelled_splits()
+    assert {name: len(examples) for name, examples in splits.items()} == {"train": 14, "valid": 6, "test": 20}
+    texts = {text for name in ("train", "valid") for text, _ in splits[name]}
+    assert texts == {f"train {kind} {number}\né" for kind in ("pos", "neg") for number in range(10)}
+    for name in splits:
+        for text, label in splits[name]:
+            assert label == ("positive" if " pos " in text else "negative")
+
+
+def test_imdb_split_follows_the_seed_and_not_the_packing(tmp_path: Path) -> None:
+    one, two = (write_archive(tmp_path / f"{order}.tar", 10, order) for order in (1, -1))
+    first = Imdb(archive=str(one), expected_reviews=None).labelled_splits()
+    assert first == Imdb(archive=str(two), expected_reviews=None).labelled_splits()
+    assert first["train"] != Imdb(archive=str(one), expected_reviews=None, split_seed=2).labelled_splits()["train"]
+    few = Imdb(archive=str(one), expected_reviews=None, limit=5).labelled_splits()
+    assert all(len(examples) == 5 and set(examples) <= set(first[name]) for name, examples in few.items())
+
+
+def test_imdb_refusals(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "a.tar.gz", 3)
+    with pytest.raises(RequestError, match="holds 6 labelled reviews to train"):
+        Imdb(archive=str(archive)).labelled_splits()
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(archive.read_bytes()[:-40])
+    with pytest.raises(RequestError, match="not a whole tar archive"):
+        Imdb(archive=str(cut), expected_reviews=None).labelled_splits()
+    with pytest.raises(RequestError, match="does not exist"):
+        Imdb(archive=str(tmp_path / "none.tar")).labelled_splits()
+    bad = write_archive(tmp_path / "bad.tar", 1, extra={"aclImdb/test/pos/9_9.txt": b"\xff"})
+    with pytest.raises(RequestError, match="9_9.txt is not UTF-8"):
+        Imdb(archive=str(bad), expected_reviews=None).labelled_splits()
+
+
+ROWS = [("fine, really", "a"), ('say "no"\nagain', "b"), ("お茶", "c"), ("x", "a")]
+
+
+def write_rows(path: Path) -> Path:
+    if ".jsonl" in path.name:
+        content = "".join(json.dumps({"text": text, "label": label, "other": 1}) + "\n" for text, label in ROWS)
+    else:
+        quoted = [(text.replace('"', '""'), label) for text, label in ROWS]
+        separator = "\t" if ".tsv" in path.name else ","
+        content = f"label{separator}text\r\n" + "".join(f'{label}{separator}"{text}"\r\n' for text, label in quoted)
+    path.write_bytes(gzip.compress(content.encode()) if path.suffix == ".gz" else content.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.tsv", "r.jsonl", "r.csv.gz"])
+def test_reviews_of_every_kind_of_file(name: str, tmp_path: Path) -> None:
+    path = str(write_rows(tmp_path / name))
+    splits = Reviews(train=path, test=path, valid_share=0.25).labelled_splits()
+    assert list(splits["test"]) == ROWS
+    assert sorted([*splits["train"], *splits["valid"]]) == sorted(ROWS) and len(splits["valid"]) == 1
+
+
+def test_reviews_refusals(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "r.csv")
+    with pytest.raises(RequestError, match=r"no column 'stars' \(it has label, text\)"):
+        Reviews(train=str(path), label="stars").labelled_splits()
+    with pytest.raises(RequestError, match="has no files"):
+        Reviews()
+    with pytest.raises(RequestError, match=r"must end in \.csv"):
+        Reviews(train=str(path.rename(tmp_path / "r.txt")))
+    (tmp_path / "r.jsonl").write_text('{"text": "a", "label": 1}\n[1]\n')
+    with pytest.raises(RequestError, match="line 2: not a JSON object"):
+        Reviews(train=str(tmp_path / "r.jsonl")).labelled_splits()
+
+
+def test_mini_reviews_splits() -> None:
+    splits = MiniReviews(train_size=300, valid_size=100, test_size=100).labelled_splits()
+    texts = [text for examples in splits.values() for text, _ in examples]
+    assert len(set(texts)) == 500
+    assert all(sum(label == "positive" for _, label in examples) == len(examples) // 2 for examples in splits.values())
+    assert splits == MiniReviews(train_size=300, valid_size=100, test_size=100).labelled_splits()
+    assert splits != MiniReviews(train_size=300, valid_size=100, test_size=100, corpus_seed=2).labelled_splits()
+
+
+def test_word_counts_do_not_solve_mini_reviews() -> None:
+    text = pytest.importorskip("sklearn.feature_extraction.text")
+    linear = pytest.importorskip("sklearn.linear_model")
+    splits: dict[str, Any] = dict(MiniReviews().labelled_splits())
+    words = text.CountVectorizer()
+    train = words.fit_transform([each for each, _ in splits["train"]])
+    model = linear.LogisticRegression(max_iter=2000).fit(train, [label for _, label in splits["train"]])
+    accuracy = model.score(words.transform([each for each, _ in splits["test"]]), [label for _, label in splits["test"]])
+    assert 0.5 < accuracy <= 0.75
+    assert np.mean([len(each.split()) for each, _ in splits["train"]]) > 8
