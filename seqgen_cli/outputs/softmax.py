@@ -88,7 +88,8 @@ class Softmax(OutputLayer):
         for rows in self._chunks(hidden_ND.shape[0]):
             scores_CV = self._scores(hidden_ND[rows])
             log_z_C1 = scores_CV.logsumexp(-1, keepdim=True)
-            best_CK, id_CK = _ban(scores_CV, exclude_NX, rows).topk(k, dim=-1)
+            allowed_CV = _ban(scores_CV, exclude_NX, rows)
+            best_CK, id_CK = allowed_CV.max(-1, keepdim=True) if k == 1 else allowed_CV.topk(k, dim=-1)
             best.append(best_CK - log_z_C1)
             ids.append(id_CK)
         return torch.cat(best), torch.cat(ids)
@@ -121,12 +122,16 @@ class Softmax(OutputLayer):
 
 
 def _ban(scores_CV: Tensor, exclude_NX: Tensor | None, rows: slice) -> Tensor:
-    """The same scores with -inf at the excluded words. An entry of -1 takes the minimum with +inf, which changes nothing."""
+    """The scores with -inf at the excluded words, in place where no gradient is wanted.
+
+    An entry of -1 takes the minimum with +inf, which changes nothing.
+    """
     if exclude_NX is None:
         return scores_CV
     exclude_CX = exclude_NX[rows]
     ceiling_CX = torch.where(exclude_CX < 0, float("inf"), float("-inf")).to(scores_CV.dtype)
-    return scores_CV.scatter_reduce(1, exclude_CX.clamp_min(0), ceiling_CX, "amin")
+    ban = scores_CV.scatter_reduce if scores_CV.requires_grad else scores_CV.scatter_reduce_
+    return ban(1, exclude_CX.clamp_min(0), ceiling_CX, "amin")
 
 
 def _invert(scores_CV: Tensor, uniform_C: Tensor) -> Tensor:

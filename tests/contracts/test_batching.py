@@ -191,7 +191,7 @@ def test_batch_holds_what_the_tokenizers_say(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
 def test_sampled_subwords_follow_seed_epoch_and_example(tmp_path: Path, kind: str) -> None:
-    pairs = sentences(40)
+    pairs = [*sentences(40), sentences(40)[9]]
     dataset = prepared(tmp_path, [pairs], tokenizer=replace(SMALL, kind=kind, vocab_size=90, sampling_alpha=0.3)).splits["train"]
     drawn = dataset.batch([4, 9], epoch=1)
     alone = pickle.loads(pickle.dumps(dataset)).batch([9], epoch=1)  # in other company, in another process
@@ -199,5 +199,7 @@ def test_sampled_subwords_follow_seed_epoch_and_example(tmp_path: Path, kind: st
     assert alone.source_BS[0, :length].tolist() == drawn.source_BS[1, :length].tolist()
     several = [tuple(dataset.batch([9], epoch=epoch).source_BS[0].tolist()) for epoch in range(8)]
     assert len(set(several)) > 4
+    twin = [tuple(dataset.batch([40], epoch=epoch).source_BS[0].tolist()) for epoch in range(8)]
+    assert twin != several  # the same line as example 9, but another example
     stored = [dataset.batch([9]).source_BS.tolist() for _ in range(3)]
     assert stored[0] == stored[1] == stored[2]  # evaluation does not sample
