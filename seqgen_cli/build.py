@@ -90,13 +90,13 @@ def _check_task(classes: Mapping[str, type], choices: Mapping[str, Any]) -> None
     if "model" not in classes:
         return
     wanted = classifying["model"](classes["model"])
-    for group in ("data", "tokenizer", "metrics"):
-        if group in classes and classifying[group](classes[group]) != wanted:
-            fitting = [name for name, cls in _choices_of(group).items() if classifying[group](cls) == wanted]
-            task = "classifies texts" if wanted else "generates text"
-            raise RequestError(
-                f"{owner('model', choices)} {task}, but {owner(group, choices)} is for the other. Use {group}={join_or(fitting)}."
-            )
+    classifying["output"] = lambda cls: bool(getattr(cls, "classifies", wanted))
+    for group, judge in classifying.items():
+        if group in classes and judge(classes[group]) != wanted:
+            fitting = [name for name, cls in _choices_of(group).items() if judge(cls) == wanted]
+            task, other = ("classifies texts", "generate") if wanted else ("generates text", "classify")
+            unfit = f"{owner('model', choices)} {task}; {owner(group, choices)} is for models that {other}."
+            raise RequestError(f"{unfit} Use {group}={join_or(fitting)}.")
 
 
 def owner(group: str, choices: Mapping[str, Any]) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from omegaconf import OmegaConf
 
-from seqgen_cli.data.batch import Batch, make_batch
+from seqgen_cli.data.batch import Batch, make_batch, pad
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -65,3 +66,13 @@ def random_batch(
         eos=EOS,
         source_eos=EOS,
     )
+
+
+def random_texts(seed: int = 0, batch_size: int = 5, vocab_size: int = 11, max_length: int = 8, classes: int = 2) -> Batch:
+    """Ragged random texts of 2 .. max_length ids with a class each; the first row has the full length."""
+    random = np.random.default_rng(seed)
+    lengths = random.integers(2, max_length + 1, size=batch_size)
+    lengths[0] = max_length
+    source_BS, lengths_B = pad([random.integers(EOS + 1, vocab_size, size=length) for length in lengths], PAD)
+    labels_B = torch.from_numpy(random.integers(classes, size=batch_size))
+    return Batch(torch.arange(batch_size) + 100, source_BS, lengths_B, labels_B=labels_B)

@@ -21,7 +21,7 @@ FACTORIES = frozenset(
 DEVICE_FREE = frozenset({"from_numpy"})
 """Those without `device=`: always on the CPU, so not for code that runs on a device."""
 
-EVERYWHERE = frozenset({"errors", "words"})
+EVERYWHERE = frozenset({"errors", "words", "pretrained"})
 """Rooms of a few plain helpers that anyone may use."""
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -31,6 +31,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "listing": frozenset(),
     "measure": frozenset(),
     "plots": frozenset(),
+    "pretrained": frozenset(),
+    "classifier_plots": frozenset({"metrics", "plots"}),
     "layers": frozenset(),
     "data.batch": frozenset(),
     "runtime": frozenset(),
@@ -48,13 +50,28 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "compose": frozenset({"groups", "hydra_main", "listing", "settings", "signatures"}),
     "build": frozenset(
         {"compose", "groups", "listing", "restore", "runtime", "settings", "signatures", "outputs.base", "models.base", "data"}
+        | {"metrics"}
     ),
+    "classifying": frozenset({"build", "data", "data.batch", "outputs.base", "runtime", "training"}),
     "inference": frozenset(
-        {"build", "decoding", "data", "data.batch", "runtime", "models.base", "outputs.base", "training", "settings", "layers"}
+        {
+            "build",
+            "classifying",
+            "decoding",
+            "data",
+            "data.batch",
+            "runtime",
+            "models.base",
+            "outputs.base",
+            "training",
+            "settings",
+            "layers",
+        }
     ),
     "commands": frozenset(
         {"build", "inference", "training", "decoding", "metrics", "data", "data.batch", "runtime", "models.base", "outputs.base"}
         | {"objectives.base", "layers", "listing", "measure", "plots", "restore", "settings"}
+        | {"classifier_plots", "classifying"}
     ),
     "grammar": frozenset({"listing", "settings"}),
     "helptext": frozenset({"grammar", "listing", "settings"}),

@@ -112,9 +112,11 @@ class BertGru(nn.Module):
 
     def features(self, source_BS: Tensor, lengths_B: Tensor) -> Tensor:
         """The encoder's top layer, (B, S) ids -> (B, S, E); meaningless beyond each text's length."""
-        real_BS = torch.arange(source_BS.shape[1], device=source_BS.device) < lengths_B[:, None]
+        # transformers asks whether a mask hides anything at all, which the meta device cannot answer.
+        real_BS = (torch.arange(source_BS.shape[1], device=source_BS.device) < lengths_B[:, None]).long()
+        mask_BS = None if source_BS.is_meta else real_BS
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.features_are_fixed):
-            features_BSE: Tensor = self.encoder(input_ids=source_BS, attention_mask=real_BS.long()).last_hidden_state
+            features_BSE: Tensor = self.encoder(input_ids=source_BS, attention_mask=mask_BS).last_hidden_state
         return features_BSE
 
     def features_fingerprint(self) -> str:

@@ -26,6 +26,8 @@ class Sigmoid(OutputLayer):
         RequestError: there are more or fewer classes.
     """
 
+    classifies = True
+
     def __init__(self, hidden_size: int, vocab_size: int) -> None:
         super().__init__()
         if vocab_size != 2:
