@@ -218,5 +218,8 @@ class Text(Sequence[str]):
 
 
 def _memory_map(path: Path, dtype: str) -> np.ndarray:
-    """A read-only view of a file; an empty file (which cannot be mapped) gives an empty array."""
-    return np.memmap(path, dtype, "r") if path.stat().st_size else np.zeros(0, dtype)
+    """A read-only view of a file; an empty file (which cannot be mapped) gives an empty array.
+
+    As a plain array, not as np.memmap, whose every slice costs 5 microseconds more.
+    """
+    return np.memmap(path, dtype, "r").view(np.ndarray) if path.stat().st_size else np.zeros(0, dtype)

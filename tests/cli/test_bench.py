@@ -1,5 +1,6 @@
 """seqgen bench: its counts against closed forms, its figures against each other."""
 
+import itertools
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from seqgen_cli import build
 from seqgen_cli.commands import bench
+from seqgen_cli.data.batching import TrainStream
 from tests.helpers import choices
 
 TINY = [
@@ -79,6 +81,23 @@ def test_operations_of_a_step_are_six_for_each_weight_and_position():
     )
     assert min(size.values()) > 0
     np.testing.assert_allclose(bench.step_flops(config, material, [batch]), [expected], rtol=0.05)
+
+
+def test_rates_follow_from_the_times_of_the_steps_after_warm_up(monkeypatch):
+    seconds = iter([1.0, 2.0, 4.0])
+    monkeypatch.setattr(bench, "timed", lambda work, device: (work(), next(seconds))[1])
+    config = composed(*SMALL["transformer"], "bench.sentences=0")
+    figures = bench.run(config)
+    material = material_of(config)
+    stream = TrainStream(material.dataset, build.make(config.batching, "batching"), config.seed)
+    batches = list(itertools.islice(stream, 1, 4))
+    targets, sources = (
+        [int(getattr(batch, name).sum()) for batch in batches] for name in ("target_lengths_B", "source_lengths_B")
+    )
+    assert figures["step_seconds"] == 2.0
+    assert figures["train_tokens_per_second"] == sorted(n / took for n, took in zip(targets, (1, 2, 4), strict=True))[1]
+    assert figures["train_source_tokens_per_second"] == sum(sources) / 7
+    assert figures["train_flops_per_second"] == sum(bench.step_flops(config, material, batches)) / 7
 
 
 def test_every_output_has_the_length_asked_for(monkeypatch):

@@ -45,6 +45,12 @@ def test_labels_differ_when_the_words_differ(tmp_path):
     assert not np.array_equal(imread(tmp_path / "a.png"), imread(tmp_path / "b.png"))
 
 
+def test_a_piece_that_looks_like_a_formula_is_drawn_as_text(tmp_path):
+    pieces = ["$\\unknown$", "x"]  # as a formula it could not be parsed
+    plots.alignment_plot(tmp_path / "a.png", pieces, ["x"], np.full((1, 2), 0.5))
+    plots.alignment_plot(tmp_path / "b.png", ["x"], pieces, np.full((2, 1), 0.5))
+
+
 def test_japanese_without_its_font_is_refused_and_latin_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     plots._japanese_family.cache_clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from seqgen_cli.data.phrasebook.tables import joined
 from seqgen_cli.data.phrasebook.words import Word
 
 # A Japanese sentence and its English translation, or None where the fillers do not go together.
@@ -30,7 +31,7 @@ def construction(**slots: Sequence[Word]) -> Callable[[Callable[..., Pair]], Con
     """Makes a construction of a function whose parameters are the slots."""
 
     def decorate(realise: Callable[..., Pair]) -> Construction:
-        return Construction(realise.__name__, {name: tuple(words) for name, words in slots.items()}, realise)
+        return Construction(realise.__name__, {name: joined(words) for name, words in slots.items()}, realise)
 
     return decorate
 

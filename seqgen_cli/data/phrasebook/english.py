@@ -9,6 +9,7 @@ _DOUBLING = frozenset({"run", "swim", "sit", "get", "cut", "put", "shop", "plan"
 _SPOKEN_WITH_CONSONANT = ("uni", "use", "eur", "one")
 _SPOKEN_WITH_VOWEL = ("hour", "honest")
 _SHORT_COMPARATIVES = frozenset({"gentle", "simple", "narrow"})
+_IRREGULAR_COMPARISON = {"bad": ("worse", "worst")}
 _THIRD_PERSON = {"have": "has", "be": "is"}
 
 _ONES_TABLE = (
@@ -96,11 +97,15 @@ def _compared(adjective: str, ending: str, word: str) -> str:
 
 def comparative(adjective: str) -> str:
     """big -> bigger, heavy -> heavier, famous -> more famous."""
+    if adjective in _IRREGULAR_COMPARISON:
+        return _IRREGULAR_COMPARISON[adjective][0]
     return _compared(adjective, "er", "more")
 
 
 def superlative(adjective: str) -> str:
     """big -> biggest, heavy -> heaviest, famous -> most famous."""
+    if adjective in _IRREGULAR_COMPARISON:
+        return _IRREGULAR_COMPARISON[adjective][1]
     return _compared(adjective, "est", "most")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from seqgen_cli.data.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.phrasebook.constructions.negation import DESCRIBED, DESCRIBING
 from seqgen_cli.data.phrasebook.english import capital
-from seqgen_cli.data.phrasebook.lexicon import adjectives, nouns, people, places
+from seqgen_cli.data.phrasebook.lexicon import adjectives, nouns, people, places, times
 from seqgen_cli.data.phrasebook.lexicon.demonstratives import THIS, Demonstrative
 from seqgen_cli.data.phrasebook.lexicon.verbs import verb
 from seqgen_cli.data.phrasebook.tables import phrases
@@ -36,8 +36,25 @@ _GROUPS_OF_TASTE = (
     *nouns.SEASONS,
     *nouns.MUSIC,
 )
+_CHANGING = nouns.read(
+    "area", "", "町 town, 村 village, 公園 park, 通り street, 駅 station, 港 harbor, 学校 school, 図書館 library"
+)
+_YEARS_AGO = tuple(Word(f"{years.ja}年前", f"{years.en} years ago") for years in times.MANY)
 _CONTRAST = {
-    "positive": ("安い", "軽い", "丈夫", "便利", "かわいい", "美しい", "新しい", "面白い", "すてき", "おいしい", "有名"),
+    "positive": (
+        "安い",
+        "軽い",
+        "丈夫",
+        "便利",
+        "かわいい",
+        "美しい",
+        "新しい",
+        "面白い",
+        "すてき",
+        "おいしい",
+        "有名",
+        "素晴らしい",
+    ),
     "negative": ("高い", "重い", "地味", "派手", "汚い", "古い", "長い", "つまらない", "難しい", "硬い", "悲しい"),
 }
 
@@ -122,11 +139,23 @@ def thinks(who: Person, this: Demonstrative, thing: Noun, how: Adjective) -> Pai
 
 @construction(degree=phrases("とても very, 本当に really, 少し a_little"), how=DESCRIBING, thing=DESCRIBED, who=people.OWNERS)
 def belongs(degree: Word, how: Adjective, thing: Noun, who: Person) -> Pair:
-    if not how.fits(thing) or thing.topic in ("building", "show", "food"):
+    if (
+        not how.fits(thing)
+        or thing.topic in ("building", "show", "food")
+        or (degree.en == "a little" and how.ja in _CONTRAST["positive"])
+    ):
         return None
     return (
         f"{who.ja}の{thing.ja}は{degree.ja}{how.ja}です。",
         capital(f"{who.whose} {thing.en} {thing.be} {degree.en} {how.en}."),
+    )
+
+
+@construction(area=_CHANGING, when=_YEARS_AGO, how=adjectives.AREAS)
+def has_become(area: Noun, when: Word, how: Adjective) -> Pair:
+    return (
+        f"この{area.ja}は{when.ja}より{how.adverb}なりました。",
+        f"This {area.en} has become {how.comparative} than it was {when.en}.",
     )
 
 

@@ -37,7 +37,7 @@ def will_have(who: Person, dish: Noun, friend: Person, drink: Noun) -> Pair:
     )
 
 
-@construction(place=_EATERIES, dish=(*nouns.DISHES, *nouns.DRINKS), first=_GOOD, second=_GOOD)
+@construction(place=_EATERIES, dish=(*nouns.DISHES, *without(nouns.DRINKS, "水")), first=_GOOD, second=_GOOD)
 def tastes(place: Word, dish: Noun, first: Adjective, second: Adjective) -> Pair:
     if first is second or not (first.fits(dish) and second.fits(dish)) or {first.ja, second.ja} >= {"安い", "高い"}:
         return None

@@ -20,8 +20,8 @@ _WARES = (
     *without(nouns.MACHINES, "車 バイク"),
 )
 # What the cheapest and the dearest of a kind may cost, in yen.
-_PRICE_OF = {"goods": (200, 20_000), "clothes": (900, 65_000), "reading": (300, 4_000), "machine": (3_000, 98_000)}
-_PRICE_OF |= {"instrument": (12_000, 98_000), "stationery": (80, 3_000)}
+_PRICE_OF = {"goods": (200, 20_000), "clothes": (900, 40_000), "reading": (300, 4_000), "machine": (3_000, 40_000)}
+_PRICE_OF |= {"instrument": (12_000, 40_000), "stationery": (80, 3_000)}
 _BY_THE_PIECE = (*nouns.FRUIT, *nouns.VEGETABLES, *named(nouns.STATIONERY, "切手 葉書 封筒 カード 鉛筆 ペン 消しゴム ノート"))
 _OPPOSITES = {"大きい": "小さい", "高い": "安い", "重い": "軽い", "長い": "短い", "派手": "地味", "厚い": "薄い"}
 _OPPOSITES |= {right: left for left, right in _OPPOSITES.items()}

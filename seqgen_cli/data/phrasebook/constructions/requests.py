@@ -18,11 +18,18 @@ _PORTABLE = (
     *named(nouns.MACHINES, "カメラ パソコン"),
 )
 _HANDED = (verb("見せる", "show"), verb("渡す", "hand"), verb("貸す", "lend"), verb("あげる", "give"))
-_USED = (*nouns.FURNITURE, *nouns.MACHINES, *nouns.GOODS, *nouns.STATIONERY, *nouns.INSTRUMENTS)
-_USES = (verb("使う", "use"), verb("借りる", "borrow"), verb("洗う", "wash"), verb("開ける", "open"))
+_USED = (
+    *named(nouns.PARTS_OF_HOUSE, "窓 ドア 門"),
+    *nouns.FURNITURE,
+    *nouns.MACHINES,
+    *nouns.GOODS,
+    *nouns.STATIONERY,
+    *nouns.INSTRUMENTS,
+)
+_USES = (verb("使う", "use"), verb("借りる", "borrow"), verb("洗う", "wash"), verb("開ける", "open"), verb("閉める", "close"))
 _WASHED, _OPENED = (
     ("カップ", "皿", "タオル", "スプーン", "フォーク", "毛布", "カーテン", "車", "自転車"),
-    ("箱", "かばん", "スーツケース", "引き出し", "封筒", "傘"),
+    ("箱", "かばん", "スーツケース", "引き出し", "封筒", "傘", "窓", "ドア", "門", "カーテン"),
 )
 _FIXED = ("冷蔵庫", "洗濯機", "ピアノ", "ベッド", "ソファー", "棚", "引き出し", "鏡", "テーブル", "机")
 _INVITED = (*actions.WATCHING, *actions.EATING, *actions.DRINKING, *actions.PLAYING_SPORTS, *actions.OUTINGS, *actions.STUDYING)
@@ -55,7 +62,7 @@ _RELIEVED: dict[str, tuple[Action, ...]] = {
         *actions.PLAYING_MUSIC,
     ),
     "おなかがすいた": actions.EATING,
-    "のどが渇いた": actions.DRINKING,
+    "のどが渇いた": without(actions.DRINKING, "ワインを飲む ビールを飲む ココアを飲む"),
 }
 _ADVISED = (*actions.STUDYING, *actions.CLEANING, *actions.PLAYING_SPORTS, *_OUT, *actions.EXERCISE, *actions.CHORES_AT_HOME)
 _ADVISED = (*_ADVISED, *actions.WASHING, *named(actions.READING, "本を読む 新聞を読む"), *actions.PLAYING_MUSIC)
@@ -73,6 +80,8 @@ def hand_to(person: Person, this: Demonstrative, thing: Noun, act: Verb) -> Pair
 @construction(this=THIS, thing=_USED, act=_USES)
 def may_i(this: Demonstrative, thing: Noun, act: Verb) -> Pair:
     if (act.en == "wash" and thing.ja not in _WASHED) or (act.en == "open" and thing.ja not in _OPENED):
+        return None
+    if (act.en == "close" and thing.ja not in _OPENED) or (act.en in ("use", "borrow") and thing.topic == "house"):
         return None
     if act.en == "borrow" and thing.ja in _FIXED:
         return None

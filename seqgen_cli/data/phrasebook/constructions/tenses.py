@@ -50,7 +50,7 @@ _CARRIED = (
     *named(nouns.STATIONERY, "ノート 辞書 教科書 鉛筆 ペン 地図"),
     *named(nouns.CLOTHES, "帽子 コート セーター"),
 )
-_GIVE = verb("あげる", "give")
+_GIVE, _LOSE = verb("あげる", "give"), verb("なくす", "lose")
 
 
 @construction(when=times.RECENTLY, who=people.PEOPLE, place=_PLACES, action=actions.ANYWHERE)
@@ -184,6 +184,14 @@ def left_behind(who: Person, thing: Noun, vehicle: Word, when: Word) -> Pair:
     return (
         f"{when.ja}、{who.ja}は{vehicle.ja}に{thing.ja}を忘れました。",
         capital(f"{who.en} left {who.their} {thing.en} {at} {when.en}."),
+    )
+
+
+@construction(when=times.RECENTLY, who=people.PEOPLE, place=places.TOWN, thing=_CARRIED)
+def lost(when: Word, who: Person, place: Place, thing: Noun) -> Pair:
+    return (
+        f"{when.ja}、{who.ja}は{place.ja}で{thing.ja}をなくしました。",
+        capital(f"{who.en} {_LOSE.past} {who.their} {thing.en} {place.there} {when.en}."),
     )
 
 

@@ -68,7 +68,6 @@ PICTURES = (
 )
 DRIVING = _with("運転する", "drive", nouns.read("machine", "台", "車 car, トラック truck, バス bus"), "")
 RIDING = _with("乗る", "ride", nouns.read("machine", "台", "自転車 bicycle, 馬 horse, バイク motorcycle"), "", "に")
-LOSING = _with("なくす", "lose", nouns.GOODS, "")
 SEEKING = _with("探す", "look for", (*nouns.GOODS, *nouns.STATIONERY), "buy")
 CARRYING = _with("運ぶ", "carry", (*nouns.FURNITURE, *named(nouns.MACHINES, "テレビ 洗濯機 扇風機")), "", definite=True)
 SELLING = _with("売る", "sell", (*nouns.MACHINES, *nouns.FURNITURE), "")
@@ -123,7 +122,7 @@ EVERYDAY = (
     *HOUSEWORK,
     *without(OUTINGS, "釣りをする"),
 )
-DONE = (*MEALS, *READING, *WRITING, *SHOPPING, *MAKING, *BAKING, *CHORES, *WATCHING, *STUDYING, *BORROWING, *SELLING)
+DONE = (*MEALS, *READING, *WRITING, *SHOPPING, *MAKING, *BAKING, *CHORES, *WATCHING, *STUDYING, *BORROWING, *SELLING, *SEEKING)
 ANYWHERE = (
     *MEALS,
     *READING,

@@ -50,7 +50,7 @@ QUALITIES = (
     *read(_I, "goods clothes reading", "厚い thick, 薄い thin"),
 )
 AREAS = (
-    *read(_I, "area", "広い spacious, 狭い narrow, うるさい noisy, 暗い dark"),
+    *read(_I, "area", "うるさい noisy, 暗い dark"),
     *read(_NA, "area", "静か quiet, にぎやか lively, きれい clean, 便利 convenient"),
 )
 CHARACTERS = (

@@ -157,4 +157,3 @@ PASTIMES = (
     *PASTIMES,
     *read("pastime", "", "買い物 shopping, 園芸 gardening, 写真 photography, 書道 calligraphy, 絵画 painting", "mass"),
 )
-MEDICINES = read("medicine", "", "薬 medicine", "mass")

@@ -18,24 +18,17 @@ _TABLE = """
 聞く 5 listen_to
 作る 5 make made
 焼く 5 bake
-切る 5 cut cut
 洗う 5 wash
 掃除する s clean
-片付ける 1 tidy
 直す 5 repair
-壊す 5 break broke broken
 借りる 1 borrow
 探す 5 look_for
-見つける 1 find found
 なくす 5 lose lost
 運ぶ 5 carry
-選ぶ 5 choose chose chosen
-送る 5 send sent
 する s play
 弾く 5 play
 吹く 5 play
 勉強する s study
-習う 5 learn
 教える 1 teach taught
 話す 5 speak spoke spoken
 撮る 5 take took taken
@@ -46,16 +39,11 @@ _TABLE = """
 使う 5 use
 運転する s drive drove driven
 乗る 5 ride rode ridden
-着る 1 wear wore worn
-予約する s reserve
-訪ねる 1 visit
-登る 5 climb
 泳ぐ 5 swim swam swum
 走る 5 run ran run
 歩く 5 walk
 踊る 5 dance
 歌う 5 sing sang sung
-休む 5 rest
 働く 5 work
 遊ぶ 5 play
 待つ 5 wait
@@ -71,35 +59,20 @@ _TABLE = """
 昼寝する s take_a_nap took taken
 洗濯する s do_the_laundry did done
 宿題をする s do_homework did done
-旅行する s travel
 シャワーを浴びる 1 take_a_shower took taken
-歯を磨く 5 brush_one's_teeth
-たばこを吸う 5 smoke
 笑う 5 laugh
-行く 5 go went gone
-来る k come came come
-住む 5 live
 見せる 1 show showed shown
 渡す 5 hand
 貸す 5 lend lent
 あげる 1 give gave given
-届ける 1 deliver
 眠る 5 sleep slept
 立つ 5 stand stood
-触る 5 touch
-集める 1 collect
-忘れる 1 forget forgot forgotten
 好く 5 like
-置く 5 put put put
 始まる 5 start
 終わる 5 end
 開く 5 open
 閉まる 5 close
-出る 1 leave left
-着く 5 arrive
-食事する s have_a_meal had had
 運動する s exercise
-電話する s make_a_phone_call made made
 """
 
 
