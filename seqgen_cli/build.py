@@ -41,6 +41,7 @@ __all__ = [
     "compose",
     "evaluation_data",
     "from_checkpoint",
+    "is_classifier",
     "make",
     "network",
     "objective",
@@ -259,10 +260,14 @@ def from_checkpoint(folder: Path | str, trust: Sequence[str] = ()) -> Restored:
     return Restored(config, model.eval(), output.eval(), source_tokenizer, target_tokenizer)
 
 
+def is_classifier(config: DictConfig) -> bool:
+    """Whether the config's model classifies."""
+    return not signatures.missing_members(resolve(config.model, "model"), Classifier)
+
+
 def classifies(folder: Path, trust: Sequence[str] = ()) -> bool:
     """Whether a checkpoint's model is a classifier; its config is read as `from_checkpoint` does."""
-    node = read_config(folder / "config.yaml", trust)["model"]
-    return not signatures.missing_members(resolve(node, "model"), Classifier)
+    return is_classifier(OmegaConf.create(read_config(folder / "config.yaml", trust)))
 
 
 def evaluation_data(trained: DictConfig, config: DictConfig) -> DictConfig:

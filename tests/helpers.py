@@ -24,6 +24,11 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
 
 
+def generators() -> list[str]:
+    """The choices of model that generate; those that classify have laws of their own."""
+    return [choice for choice in choices("model") if choice != "bert_gru"]
+
+
 def settings(group: str, choice: str) -> dict[str, Any]:
     """The keys and values of configs/<group>/<choice>.yaml, `_target_` included."""
     node = OmegaConf.to_container(OmegaConf.load(CONFIGS / group / f"{choice}.yaml"), resolve=False)

@@ -28,6 +28,7 @@ from seqgen_cli.decoding.steps import generate
 from seqgen_cli.layers.random import Key
 from seqgen_cli.listing import read_settings
 from seqgen_cli.measure import PeakMemory, Spread, flops, matmul_rate, timed
+from seqgen_cli.models.base import Generator
 from seqgen_cli.objectives.base import Progress
 from seqgen_cli.runtime import Runtime
 from seqgen_cli.training.loop import Loop
@@ -82,7 +83,9 @@ def run(config: DictConfig) -> dict[str, Any]:
     if not config.parameters_only:
         figures |= {"device": str(runtime.device), "precision": runtime.precision, "threads": torch.get_num_threads()}
         networks, measured = _training(config, settings, material, runtime)
-        figures |= measured | _decoding(settings, networks, material, runtime)
+        figures |= measured
+        if isinstance(networks.model, Generator):
+            figures |= _decoding(settings, networks, material, runtime)
     if runtime.is_main:
         notes = [] if config.parameters_only else [f"Measured on {material.description}; {_machine(figures)}."]
         title = " ".join(f"{group}={name}" for group, name in names.items())
@@ -92,6 +95,10 @@ def run(config: DictConfig) -> dict[str, Any]:
 
 def _material(config: DictConfig, runtime: Runtime) -> _Material:
     """Synthetic sentences, or the training split of `data` where one is chosen."""
+    if config.parameters_only and build.is_classifier(config):  # its encoder's shape says it all: no text is read
+        classes = len(build.make(config.data, "data").class_names() or (0, 1))
+        nothing = Specials(PAD, UNK, BOS, EOS)
+        return _Material(None, config.tokenizer.vocab_size, classes, np.ones(classes, np.int64), nothing, "nothing")
     if config.get("data") is None:
         synthetic = build.make(config.synthetic, "synthetic")
         sizes = (synthetic.source_vocab_size, synthetic.target_vocab_size)
@@ -101,8 +108,10 @@ def _material(config: DictConfig, runtime: Runtime) -> _Material:
     prepared = build.prepared(config, runtime, only=["train"], report=_log.info)
     source, target, dataset = prepared.source_tokenizer, prepared.target_tokenizer, prepared.splits["train"]
     sizes = (source.vocab_size, target.vocab_size)
-    specials = Specials(target.pad, target.unk, target.bos, target.eos)
-    description = f"{len(dataset):,} training sentences of data={config.choices.data}, vocabularies {sizes[0]:,} and {sizes[1]:,}"
+    specials = Specials(source.pad, source.unk, source.bos, source.eos)
+    if not build.is_classifier(config):
+        specials = Specials(target.pad, target.unk, target.bos, target.eos)
+    description = f"{len(dataset):,} training examples of data={config.choices.data}, vocabularies {sizes[0]:,} and {sizes[1]:,}"
     return _Material(dataset, *sizes, prepared.target_counts_V, specials, description, target)
 
 

@@ -90,7 +90,7 @@ def label(value: Any) -> str | None:
     return "-".join(map(str, value.values())) or "default" if isinstance(value, dict) else value
 
 
-every_model = pytest.mark.parametrize("model", choices("model"))
+every_model = pytest.mark.parametrize("model", generators())
 every_decoder = pytest.mark.parametrize(("choice", "more"), DECODERS, ids=label)
 
 

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.models.base import Aligner, Generator
-from tests.helpers import choices, make_choice, random_batch, settings
+from tests.helpers import generators, make_choice, random_batch, settings
 
 SOURCE_WORDS, TARGET_WORDS = 11, 13
 
@@ -43,7 +43,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 
-MODELS = [(choice, {}) for choice in choices("model")] + [(choice, options) for choice in OPTIONS for options in OPTIONS[choice]]
+MODELS = [(choice, {}) for choice in generators()] + [(choice, options) for choice in OPTIONS for options in OPTIONS[choice]]
 
 
 def label(value: Any) -> str | None:
@@ -318,7 +318,7 @@ def test_runs_in_reduced_precision(choice: str, options: dict[str, Any], dtype: 
         model.double()
 
 
-@pytest.mark.parametrize("choice", choices("model"))
+@pytest.mark.parametrize("choice", generators())
 def test_compiles(choice: str) -> None:
     """Traced by torch.compile, whole where there is no nn.LSTM or nn.GRU (those always run uncompiled)."""
     model = build(choice, ())

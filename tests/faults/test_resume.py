@@ -25,7 +25,7 @@ from seqgen_cli.errors import RequestError
 from seqgen_cli.training import checkpoints
 from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.signals import StoppedError
-from tests.helpers import choices
+from tests.helpers import generators
 
 TINY = [
     "data.train_size=400",
@@ -115,7 +115,7 @@ def model_settings(model: str) -> list[str]:
 
 
 def test_every_model_is_tried() -> None:
-    assert {name.split("_")[0] for name in choices("model")} <= {*SMALL, "synthetic"}
+    assert {name.split("_")[0] for name in generators()} <= {*SMALL, "synthetic"}
 
 
 @pytest.mark.parametrize("model", sorted(SMALL))
