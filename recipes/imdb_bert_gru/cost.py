@@ -67,7 +67,7 @@ def ours(lengths: np.ndarray, steps: int, low: bool) -> tuple[float, float]:
     """Seconds to encode everything once, and seconds of an epoch on the features."""
     model = BertGru(None, encoder="minilm").train()
     head = nn.Linear(512, 1)
-    optimizer = torch.optim.Adam([each for each in [*model.gru.parameters(), *head.parameters()]], lr=1e-3)
+    optimizer = torch.optim.Adam([*model.gru.parameters(), *head.parameters()], lr=1e-3)
     plan = [lengths[rows] for rows in BySentences(BATCH).plan(lengths[:, None])]
     chosen = [plan[int(place)] for place in np.linspace(0, len(plan) - 1, 3 * steps).round()]
 
@@ -110,8 +110,8 @@ def main() -> None:
         five = 5 * plain / (once + 5 * epoch)
         name = "bf16" if low else "fp32"
         print(
-            f"encode once, {name}: {once / 60:.1f} min once + {epoch / 60:.1f} min an epoch; five epochs {five:.1f} times cheaper, "
-            f"a later epoch 1/{plain / epoch:.1f}",
+            f"encode once, {name}: {once / 60:.1f} min once + {epoch / 60:.1f} min an epoch; "
+            f"five epochs {five:.1f} times cheaper, a later epoch 1/{plain / epoch:.1f}",
             flush=True,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,15 +148,25 @@ class WordPieces:
         return EncoderTokenizer(rules, **ids, max_length=self.max_length, truncation=self.truncation)
 
     def train(self, texts: Iterable[str]) -> EncoderTokenizer:
-        """A lower-casing WordPiece tokenizer trained on texts, built as BERT's is."""
+        """A lower-casing WordPiece tokenizer built as BERT's is: the most frequent words whole, all else by characters.
+
+        The tokenizers library's own trainer gives another vocabulary every time (ties fall by the order of a hash table);
+        this one depends on the texts alone.
+        """
         tokenizers = library("tokenizers")
-        model = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
-        model.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
-        model.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+        normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
+        splitter = tokenizers.pre_tokenizers.BertPreTokenizer()
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+        characters = sorted({character for word in counts for character in word})
+        pieces = [*_SPECIALS, *characters, *(f"##{character}" for character in characters)]
+        words = sorted((word for word in counts if len(word) > 1), key=lambda word: (-counts[word], word))
+        pieces += words[: max(0, self.vocab_size - len(pieces))]
+        vocabulary = {piece: number for number, piece in enumerate(pieces)}
+        model = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocabulary, unk_token=_SPECIALS[1]))
+        model.normalizer, model.pre_tokenizer = normalizer, splitter
         model.decoder = tokenizers.decoders.WordPiece()
-        trainer = tokenizers.trainers.WordPieceTrainer(
-            vocab_size=self.vocab_size, special_tokens=list(_SPECIALS), show_progress=False
-        )
-        model.train_from_iterator(texts, trainer)
-        pad, unk, bos, eos = (model.token_to_id(piece) for piece in _SPECIALS)
+        model.add_special_tokens(list(_SPECIALS))
+        pad, unk, bos, eos = (vocabulary[piece] for piece in _SPECIALS)
         return EncoderTokenizer(model.to_str(), pad, unk, bos, eos, self.max_length, self.truncation)

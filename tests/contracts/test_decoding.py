@@ -21,7 +21,7 @@ from seqgen_cli.decoding.beam import BeamSearch
 from seqgen_cli.decoding.sample import Sampling
 from seqgen_cli.decoding.steps import Network, begin, generate, make_step
 from seqgen_cli.models.base import Generator
-from tests.helpers import BOS, EOS, PAD, UNK, choices, make_choice, random_batch, settings
+from tests.helpers import BOS, EOS, PAD, UNK, choices, generators, make_choice, random_batch, settings
 
 SOURCE_WORDS, TARGET_WORDS = 11, 13
 SPECIALS = Specials(PAD, UNK, BOS, EOS)

@@ -67,7 +67,7 @@ def test_imdb_refusals(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="does not exist"):
         Imdb(archive=str(tmp_path / "none.tar")).labelled_splits()
     bad = write_archive(tmp_path / "bad.tar", 1, extra={"aclImdb/test/pos/9_9.txt": b"\xff"})
-    with pytest.raises(RequestError, match="9_9.txt is not UTF-8"):
+    with pytest.raises(RequestError, match=r"9_9\.txt is not UTF-8"):
         Imdb(archive=str(bad), expected_reviews=None).labelled_splits()
 
 
