@@ -35,6 +35,7 @@ TINY = [
     "batching.max_tokens=400",
     "trainer.epochs=null",
     "trainer.tensorboard=false",
+    "trainer.plots=false",
     "trainer.log_every=3",
     "trainer.decode_limit=4",
     "trainer.samples=2",
