@@ -131,7 +131,7 @@ class CheckpointClassifier(TextClassifier):
 
 
 def open_classifier(
-    ckpt: str | Path | Sequence[str | Path], runtime: Runtime, trust: Sequence[str] = (), batch_tokens: int = 16_384
+    ckpt: str | Path | Sequence[str | Path], runtime: Runtime, trust: str | Sequence[str] = (), batch_tokens: int = 16_384
 ) -> CheckpointClassifier:
     """A classifier from a checkpoint, on the runtime's device.
 
@@ -146,10 +146,10 @@ def open_classifier(
     places = [ckpt] if isinstance(ckpt, str | Path) else list(ckpt)
     if len(places) != 1:
         raise RequestError("A classifier is read from one checkpoint; ensembles are for translation.")
-    folder = find(places[0], _log.warning)
-    if not build.classifies(folder, trust):
+    folder, packages = find(places[0], _log.warning), [trust] if isinstance(trust, str) else trust
+    if not build.classifies(folder, packages):
         raise RequestError(f"{folder} holds a model that generates text: it cannot classify. Use seqgen translate.")
-    restored = build.from_checkpoint(folder, trust)
+    restored = build.from_checkpoint(folder, packages)
     model, output = restored.model.to(runtime.device), restored.output.to(runtime.device)
     labels: Any = restored.target_tokenizer
     tokenizer: Any = restored.source_tokenizer

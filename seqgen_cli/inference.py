@@ -310,7 +310,7 @@ class CheckpointTranslator(Translator):
 def open_checkpoints(
     ckpt: str | Path | Sequence[str | Path],
     runtime: Runtime,
-    trust: Sequence[str] = (),
+    trust: str | Sequence[str] = (),
     decoder: Decoder | None = None,
     batch_tokens: int = 2048,
     max_source_tokens: int = 256,
@@ -320,7 +320,7 @@ def open_checkpoints(
     Args:
         ckpt: a run folder (its best checkpoint), RUN:last or a checkpoint folder; several (a list, or joined by commas) make
             an ensemble.
-        trust: packages of the user's own that a checkpoint's config may name.
+        trust: package or packages of the user's own that a checkpoint's config may name.
         decoder: how to search; a beam of 5 by default.
 
     Raises:
@@ -328,7 +328,8 @@ def open_checkpoints(
         SeqgenError: every checkpoint of a run is damaged.
     """
     folders = [find(place, _log.warning) for place in _several(ckpt)]
-    restored = [build.from_checkpoint(folder, trust) for folder in folders]
+    packages = [trust] if isinstance(trust, str) else list(trust)
+    restored = [build.from_checkpoint(folder, packages) for folder in folders]
     first = restored[0]
     for folder, other in zip(folders, restored, strict=True):
         if not isinstance(other.model, Generator):
@@ -343,9 +344,9 @@ def open_checkpoints(
     return translator
 
 
-def is_classifier(ckpt: str | Path | Sequence[str | Path], trust: Sequence[str] = ()) -> bool:
+def is_classifier(ckpt: str | Path | Sequence[str | Path], trust: str | Sequence[str] = ()) -> bool:
     """Whether the (first) checkpoint holds a classifier."""
-    return build.classifies(find(_several(ckpt)[0], _log.warning), trust)
+    return build.classifies(find(_several(ckpt)[0], _log.warning), [trust] if isinstance(trust, str) else trust)
 
 
 def _several(ckpt: str | Path | Sequence[str | Path]) -> list[str | Path]:
@@ -358,7 +359,7 @@ def load(
     ckpt: str | Path | Sequence[str | Path],
     overrides: Sequence[str] = (),
     device: str = "auto",
-    trust: Sequence[str] = (),
+    trust: str | Sequence[str] = (),
 ) -> CheckpointTranslator | CheckpointClassifier:
     """A trained model, ready to translate: `seqgen_cli.load("runs/X").translate(["..."])[0].text`; or, where it is a
     classifier, to classify: `seqgen_cli.load("runs/X").classify(["..."])[0].label`.

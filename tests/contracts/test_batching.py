@@ -19,7 +19,7 @@ from seqgen_cli.data.dataset import Dataset
 from seqgen_cli.listing import group_choices, read_settings
 from tests.corpus_files import SMALL, prepared, sentences
 
-SMALLER = {"tokens": ByTokens(300), "sentences": BySentences(7)}
+SMALLER = {"tokens": ByTokens(300), "sentences": BySentences(7), "texts": BySentences(7)}
 
 
 @pytest.fixture(scope="module", params=sorted(group_choices("batching")))
