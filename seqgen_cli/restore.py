@@ -116,9 +116,7 @@ class SkipRandomInit(TorchFunctionMode):
     """While active, filling a tensor with random values does nothing: for networks whose weights are loaded next."""
 
     # What torch.nn.init and torch's modules end in, and those of torch.nn.init that announce themselves to modes.
-    _fills = frozenset(
-        {Tensor.uniform_, Tensor.normal_, Tensor.bernoulli_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_}
-    )
+    _fills = frozenset({Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_})
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in self._fills:
