@@ -147,7 +147,7 @@ def network(
         target_vocab_size=target_vocab_size,
         num_classes=target_vocab_size,
     )
-    counts = torch.as_tensor(counts_V) if counts_V is not None else None
+    counts = torch.as_tensor(counts_V, device="cpu") if counts_V is not None else None  # values matter, even on `meta`
     output = make(
         config.output,
         "output",

@@ -204,7 +204,7 @@ def test_weights_that_do_not_fit_are_named(checkpoint: Path) -> None:
     cases = [
         ({key: value for key, value in whole.items() if key != name}, f"no {name}"),
         ({**whole, "model.extra": torch.zeros(1)}, "an unknown model.extra"),
-        ({**whole, name: torch.zeros(1, 2, 3)}, f"another shape of {name}"),
+        ({**whole, name: torch.zeros(1, 2, 3)}, f"{name} of shape (1, 2, 3) where {tuple(whole[name].shape)} is needed"),
     ]
     for weights, message in cases:
         save_file(weights, path)
