@@ -177,7 +177,7 @@ def network(
     )
     with open_dict(config):  # the config of a checkpoint must do without the files that the model was first made from
         config.model.update(getattr(model, "resolved_settings", {}))
-    counts = torch.as_tensor(counts_V) if counts_V is not None else None
+    counts = torch.as_tensor(counts_V, device="cpu") if counts_V is not None else None  # values matter, even on `meta`
     output = make(
         config.output,
         "output",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def _train(session: Session, interruption: Interruption) -> None:
     except InterruptedTrainingError:
         folder = session.save()
         raise StoppedError(
-            f"stopped at update {loop.update} and saved {folder}; the same command goes on from there.", interruption.signal
+            f"stopped at update {loop.update} and saved {folder}; the same command goes on from there.",
+            interruption.signal or signal.SIGTERM,  # another rank was asked
         ) from None
 
 

@@ -140,6 +140,18 @@ def test_sampling_draws_by_line_number(run: Path) -> None:
     assert [[h.text for h in translation.n_best] for translation in drawn.stream(lines, window=2)] == together
 
 
+def test_equal_parts_of_a_line_are_drawn_apart(run: Path) -> None:
+    """One line in five parts, most of them alike: greedy search repeats itself, samples do not."""
+
+    def repeats(decoding: str) -> bool:
+        translator = seqgen_cli.load(run, [f"decoding={decoding}", "max_source_tokens=9"], device="cpu")
+        (translation,) = translator.translate(["あ" * 32])
+        assert translation.parts == 5
+        return any(translation.text.count(translation.text[i : i + 40]) > 1 for i in range(len(translation.text) - 40))
+
+    assert repeats("greedy") and not repeats("sample")
+
+
 def test_several_outputs_are_a_table(run: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "a.ja", tmp_path / "a.tsv"
     source.write_text("\n".join([LINES[0], "", LINES[1]]), encoding="utf-8")

@@ -223,3 +223,20 @@ def test_shared_tensors_are_stored_once() -> None:
     model, output = nn.Linear(3, 3), nn.Linear(3, 3)
     output.weight = model.weight
     assert set(checkpoints.network_weights(model, output)) == {"model.weight", "model.bias", "output.bias"}
+
+
+def test_weights_whose_first_byte_looks_like_a_pickle_are_read(tmp_path: Path) -> None:
+    """A safetensors file begins with the length of its header, whose lowest byte may be 0x80, a pickle's first."""
+    for length in range(1, 300):
+        folder = checkpoints.write(
+            tmp_path / "checkpoints" / "step-1",
+            Manifest(1),
+            weights={"model." + "x" * length: torch.ones(1)},
+            state=None,
+            config={},
+            save_tokenizers=lambda place: None,
+        )
+        if (folder / "model.safetensors").read_bytes()[:1] == b"\x80":
+            assert checkpoints.verify(folder).step == 1
+            return
+    pytest.fail("no header of such a length came about")
