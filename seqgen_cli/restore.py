@@ -103,9 +103,7 @@ def load_weights(networks: dict[str, nn.Module], weights: dict[str, Tensor], whe
         if tensor is not None and tensor.shape != expected[name].shape
     )
     problems = [
-        f"{what}{join_and(_few(names))}"
-        for what, names in (("no ", missing), ("an unknown ", unexpected), ("", shapes))
-        if names
+        f"{what}{join_and(_few(names))}" for what, names in (("no ", missing), ("an unknown ", unexpected), ("", shapes)) if names
     ]
     if problems:
         raise SeqgenError(f"The weights of {where} do not fit: they hold {join_and(problems)}.")
