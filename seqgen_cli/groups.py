@@ -13,7 +13,9 @@ from torch.optim import Optimizer
 from seqgen_cli.data.batching import Batching
 from seqgen_cli.data.cleaning import StandardCleaning
 from seqgen_cli.data.corpora import Corpus
+from seqgen_cli.data.labelled import LabelledCorpus
 from seqgen_cli.data.tokenizers import SentencePiece
+from seqgen_cli.data.wordpieces import WordPieces
 from seqgen_cli.decoding.base import Decoder
 from seqgen_cli.errors import RequestError
 from seqgen_cli.models.base import Model
@@ -61,22 +63,22 @@ class Metrics(Protocol):
         ...
 
 
-PROTOCOLS: dict[str, type] = {
-    "data": Corpus,
-    "tokenizer": SentencePiece,
-    "cleaning": StandardCleaning,
-    "batching": Batching,
-    "model": Model,
-    "output": OutputLayer,
-    "objective": Objective,
-    "optimizer": OptimizerSettings,
-    "schedule": Schedule,
-    "trainer": Trainer,
-    "decoding": Decoder,
-    "metrics": Metrics,
-    "runtime": Runtime,
+PROTOCOLS: dict[str, tuple[type, ...]] = {
+    "data": (Corpus, LabelledCorpus),
+    "tokenizer": (SentencePiece, WordPieces),
+    "cleaning": (StandardCleaning,),
+    "batching": (Batching,),
+    "model": (Model,),
+    "output": (OutputLayer,),
+    "objective": (Objective,),
+    "optimizer": (OptimizerSettings,),
+    "schedule": (Schedule,),
+    "trainer": (Trainer,),
+    "decoding": (Decoder,),
+    "metrics": (Metrics,),
+    "runtime": (Runtime,),
 }
-"""What a choice of each group must offer (a protocol), or be (a class)."""
+"""What a choice of each group must offer (one of these protocols), or be (a class)."""
 
 PASSED: dict[str, frozenset[str]] = {
     "data": frozenset({"cache_folder"}),
@@ -140,7 +142,8 @@ def _within(module: str, package: str) -> bool:
 def _as_choice(found: Any, path: str, group: str) -> type:
     if not isinstance(found, type):
         raise RequestError(f"{group}._target_={path} is not a class.")
-    lacking = missing_members(found, PROTOCOLS.get(group, object))
-    if lacking:
+    lackings = [missing_members(found, protocol) for protocol in PROTOCOLS.get(group, (object,))]
+    if all(lackings):
+        lacking = min(lackings, key=len)
         raise RequestError(f"{group}._target_={path} is not a choice of {group}: it lacks {join_and(lacking)}.")
     return found
