@@ -52,7 +52,7 @@ def command_of(group: str) -> str:
 def sizes(config: Any) -> tuple[int, int, torch.Tensor]:
     """Words of the source, words or classes of the target, and their counts."""
     targets = 2 if config.choices.model == "bert_gru" else 13
-    return 11, targets, torch.arange(targets)
+    return 11, targets, torch.arange(targets, device="cpu")
 
 
 def built(group: str, config: Any) -> Any:
