@@ -55,23 +55,22 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         | {"metrics"}
     ),
     "classifying": frozenset({"build", "data", "data.batch", "outputs.base", "runtime", "training"}),
-    "inference": frozenset(
+    "inference": frozenset({"decoding", "data", "data.batch", "runtime", "models.base", "outputs.base", "layers"}),
+    "loading": frozenset({"build", "classifying", "decoding", "inference", "models.base", "runtime", "settings", "training"}),
+    "commands": frozenset(
         {
             "build",
-            "classifying",
+            "inference",
+            "loading",
+            "training",
             "decoding",
+            "metrics",
             "data",
             "data.batch",
             "runtime",
             "models.base",
             "outputs.base",
-            "training",
-            "settings",
-            "layers",
         }
-    ),
-    "commands": frozenset(
-        {"build", "inference", "training", "decoding", "metrics", "data", "data.batch", "runtime", "models.base", "outputs.base"}
         | {"objectives.base", "layers", "listing", "measure", "plots", "restore", "settings"}
         | {"classifier_plots", "classifying"}
     ),
@@ -80,11 +79,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "sweep": frozenset({"build", "cli", "commands", "compose", "grammar", "hydra_main", "runtime"}),
     "cli": frozenset({"build", "commands", "grammar", "helptext", "hydra_main", "runtime", "sweep"}),
     "__main__": frozenset({"cli"}),
-    "__init__": frozenset({"inference"}),
+    "__init__": frozenset({"loading"}),
 }
 """What each room may import besides itself and EVERYWHERE. `x.base` allows that one file, `x` every file of the room."""
 
-HYDRA = frozenset({"build", "cli", "commands", "compose", "hydra_main", "inference", "sweep"})
+HYDRA = frozenset({"build", "cli", "commands", "compose", "hydra_main", "sweep"})
 ENVIRONMENT = {"runtime.py": None, "cli.py": {"RANK"}, "hydra_main.py": {"COMP_LINE", "HYDRA_FULL_ERROR"}}
 """Who reads the environment, and which variables (None: any). runtime needs torch, which --help and completion must not load."""
 

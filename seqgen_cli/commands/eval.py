@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from seqgen_cli import build, inference
+from seqgen_cli import build, loading
 from seqgen_cli.commands.eval_classifier import evaluate as evaluate_classifier
 from seqgen_cli.commands.tables import count, show
 from seqgen_cli.data import store
@@ -41,7 +41,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         return _score_files(config, metrics)
     if config.ckpt is None:
         raise RequestError("seqgen eval needs --ckpt RUN, or --hyp FILE and --ref FILE to score files without a model.")
-    if inference.is_classifier(config.ckpt, config.trust):
+    if loading.is_classifier(config.ckpt, config.trust):
         return evaluate_classifier(config)
     return _evaluate(config, metrics)
 
@@ -70,7 +70,7 @@ def _evaluate(config: DictConfig, metrics: TranslationMetrics) -> dict[str, Any]
     """Likelihood and translations of a split by a checkpoint; several processes share the sentences."""
     runtime = build.start_runtime(config)
     decoder = build.make(config.decoding, "decoding")
-    translator = inference.open_checkpoints(config.ckpt, runtime, config.trust, decoder)
+    translator = loading.open_checkpoints(config.ckpt, runtime, config.trust, decoder)
     data = build.evaluation_data(translator.config, config)
     corpus: Corpus = build.make(data, "data")
     sources, references = _lines(corpus, config.split, config.limit)

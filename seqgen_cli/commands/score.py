@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from omegaconf import DictConfig
 
-from seqgen_cli import build, inference
+from seqgen_cli import build, loading
 from seqgen_cli.data.cleaning import chunks
 from seqgen_cli.data.corpora import Pair, aligned, check_aligned, open_text, read_lines
 from seqgen_cli.errors import RequestError
@@ -32,7 +32,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         open_text(Path(path)).close()
     check_aligned(Path(config.source), Path(config.target))
     pairs = aligned(read_lines(Path(config.source)), read_lines(Path(config.target)), config.source, config.target)
-    translator = inference.open_checkpoints(config.ckpt, build.start_runtime(config), config.trust)
+    translator = loading.open_checkpoints(config.ckpt, build.start_runtime(config), config.trust)
     with _opened(config.output_file) as file:
         total = Likelihood.total([_score(translator, window, file) for window in chunks(pairs, _WINDOW)])
     _log.info(

@@ -16,7 +16,8 @@ from seqgen_cli import build, plots
 from seqgen_cli.commands.lines import decoded_lines, line_count, opened_input, opened_output, prompted
 from seqgen_cli.data.corpora import check_aligned, open_text, read_lines
 from seqgen_cli.errors import RequestError
-from seqgen_cli.inference import Translation, Translator, open_checkpoints
+from seqgen_cli.inference import Translation, Translator
+from seqgen_cli.loading import open_checkpoints
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import pytest
 import sacrebleu
 import torch
 
-from seqgen_cli import build, inference
+from seqgen_cli import build, loading
 from seqgen_cli.cli import main
 from seqgen_cli.commands import eval as evaluation
 from seqgen_cli.commands import score
@@ -110,7 +110,7 @@ def test_figures_are_those_of_the_translations_kept(run, capsys):
     figures = json.loads(json.dumps(run.evaluate("metrics.bootstrap=50")))
     (kept,) = (run.folder / "eval").glob("test-*.txt")
     hypotheses = kept.read_text(encoding="utf-8").splitlines()
-    translator = inference.open_checkpoints(run.folder, build.make(build.compose("eval").runtime, "runtime"))
+    translator = loading.open_checkpoints(run.folder, build.make(build.compose("eval").runtime, "runtime"))
     assert hypotheses == [translator.translate([source])[0].text for source, _ in run.pairs]  # in the order of the split
     references = [[target for _, target in run.pairs]]
     for name, metric in (("bleu", sacrebleu.BLEU()), ("chrf", sacrebleu.CHRF()), ("ter", sacrebleu.TER())):

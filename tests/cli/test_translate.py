@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import seqgen_cli
-from seqgen_cli import build, inference
+from seqgen_cli import build, loading
 from seqgen_cli.cli import main
 from seqgen_cli.data.tokenizers import SentencePiece, Tokenizer, save_pair
 from seqgen_cli.decoding.beam import BeamSearch
@@ -261,7 +261,7 @@ def test_ensemble(run: Path, other: Path) -> None:
     alone = seqgen_cli.load(run, device="cpu")
     twice = seqgen_cli.load([run, run], device="cpu")
     assert [t.text for t in twice.translate(LINES)] == [t.text for t in alone.translate(LINES)]
-    both = inference.open_checkpoints([str(run), str(other)], alone.runtime)
+    both = loading.open_checkpoints([str(run), str(other)], alone.runtime)
     targets = ["the cat sees", ""]
     for target, found in zip(targets, both.score(LINES[:2], targets), strict=True):
         ids = [*both.target_tokenizer.encode([target])[0].tolist(), both.target_tokenizer.eos]
