@@ -88,6 +88,11 @@ def banned(log_probs_NV: Tensor, exclude_NX: Tensor | None) -> Tensor:
     return spare_NV1.scatter(1, column_NX, float("-inf"))[:, :-1]
 
 
+def single(scores: Tensor) -> Tensor:
+    """The scores in float32 at least: a product may be of lower precision (autocast), what follows must not."""
+    return scores.float() if scores.dtype in (torch.bfloat16, torch.float16) else scores
+
+
 def sample_from(
     log_probs_NV: Tensor, uniform_N: Tensor, temperature: float, top_k: int, top_p: float, exclude_NX: Tensor | None = None
 ) -> Tensor:

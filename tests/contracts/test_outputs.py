@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import yaml
 from scipy.stats import chi2
 from torch import Tensor, nn
 from torch.testing import assert_close
@@ -25,12 +26,21 @@ ESTIMATED: frozenset[str] = frozenset()
 """Choices whose training loss is an estimate, not -score; their own tests check its expectation."""
 
 
+OPTIONS = [
+    "binary_tree order=random",
+    "binary_tree dense_nodes=1 unigram_bias=false",
+    "huffman_tree dense_nodes=1",
+    "huffman_tree dense_nodes=20 unigram_bias=false",
+]
+"""Choices under other settings than those of their YAML."""
+
+
 def output_layer(choice: str, hidden_size: int, vocab_size: int, counts_V: Tensor) -> OutputLayer:
-    """configs/output/<choice>.yaml as build.py makes it; skips where it is not for so many words."""
+    """configs/output/<choice>.yaml as build.py makes it, "choice key=value ..."; skips where it is not for so many words."""
+    name, *changes = choice.split()
+    settings = {**read_settings(f"output/{name}"), **{key: yaml.safe_load(text) for key, text in (c.split("=") for c in changes)}}
     try:
-        layer: OutputLayer = build.make(
-            read_settings(f"output/{choice}"), "output", hidden_size=hidden_size, vocab_size=vocab_size, counts_V=counts_V
-        )
+        layer: OutputLayer = build.make(settings, "output", hidden_size=hidden_size, vocab_size=vocab_size, counts_V=counts_V)
     except RequestError as error:
         pytest.skip(str(error))
     return layer
@@ -64,7 +74,13 @@ def noise(rows: int) -> NoiseKey:
     return NoiseKey(Key.of(1, "output"), torch.arange(rows), torch.zeros(rows, dtype=torch.int64))
 
 
-every_layer = pytest.mark.parametrize("choice", choices("output"))
+def dense_gradients(layer: nn.Module) -> list[Tensor]:
+    """Of every parameter: 0 where it has none, and the row-sparse ones with all their rows."""
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in layer.parameters()]
+    return [gradient.to_dense() for gradient in gradients]
+
+
+every_layer = pytest.mark.parametrize("choice", [*choices("output"), *OPTIONS])
 every_size = pytest.mark.parametrize("vocab_size", SIZES)
 
 
@@ -96,17 +112,15 @@ def test_score_and_distribution_have_the_same_gradient(choice: str, vocab_size: 
         hidden_ND = hidden(20).requires_grad_()
         layer.zero_grad()
         (score(hidden_ND, target_N) * weights_N).sum().backward()
-        gradients.append([hidden_ND.grad, *[parameter.grad for parameter in layer.parameters()]])
-    for ours, reference in zip(*gradients, strict=True):
-        assert (ours is None) == (reference is None)
-        assert ours is None or torch.allclose(ours, reference, rtol=0, atol=1e-10)
+        gradients.append([hidden_ND.grad, *dense_gradients(layer)])
+    assert_close(gradients[0], gradients[1], rtol=0, atol=1e-10)
 
 
 @every_layer
 @every_size
 @pytest.mark.parametrize("weighted", [False, True])
 def test_exact_loss_is_minus_score(choice: str, vocab_size: int, weighted: bool) -> None:
-    if choice in ESTIMATED:
+    if choice.split()[0] in ESTIMATED:
         pytest.skip("its loss is an estimate")
     layer, target_N = random_layer(choice, vocab_size).train(), targets(20, vocab_size)
     weights_N = hidden(20, seed=2)[:, 0]
@@ -122,7 +136,7 @@ def test_exact_loss_is_minus_score(choice: str, vocab_size: int, weighted: bool)
             value = (layer.loss(hidden_ND, target_N, noise=noise(20)) * weights_N).sum()
         value.backward()
         values.append(value.detach())
-        gradients.append([hidden_ND.grad, *[parameter.grad for parameter in layer.parameters() if parameter.grad is not None]])
+        gradients.append([hidden_ND.grad, *dense_gradients(layer)])
     assert_close(values[0], values[1], rtol=0, atol=1e-10)
     assert_close(gradients[0], gradients[1], rtol=0, atol=1e-10)
 
