@@ -15,13 +15,8 @@ from torch.nn.functional import logsigmoid
 
 from seqgen_cli.layers.rows import places
 from seqgen_cli.outputs import codes
-from seqgen_cli.outputs.base import banned
-from seqgen_cli.outputs.chunked_loss import row_chunks
+from seqgen_cli.outputs.draws import LEAST, best_of_all, excluded, pick
 
-_CHUNK_ELEMENTS = 1 << 22
-"""Most log-probabilities of a whole distribution held at once."""
-_LEAST = 1e-290
-"""A probability above 0 and below any that matters."""
 _WIDEN = 8
 _WHOLE_FROM = 16
 """A search keeping more than V / _WHOLE_FROM nodes would cost as much as the whole distribution: it gathers their rows."""
@@ -78,7 +73,7 @@ def best_leaves(layer: Any, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None
     """
     width = max(16, 2 * k)
     if width * _WHOLE_FROM > layer.vocab_size:
-        return _best_of_all(layer, hidden_ND, k, exclude_NX)
+        return best_of_all(layer, hidden_ND, k, exclude_NX)
     crown_NE = layer.crown(layer.upper_scores(hidden_ND))
     best_Nk = crown_NE.new_zeros(hidden_ND.shape[0], k)
     id_Nk = torch.zeros_like(best_Nk, dtype=torch.int64)
@@ -86,7 +81,7 @@ def best_leaves(layer: Any, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None
     while open_O.shape[0]:
         hidden_OD, exclude_OX = hidden_ND[open_O], None if exclude_NX is None else exclude_NX[open_O]
         if width * _WHOLE_FROM > layer.vocab_size:
-            best, ids = _best_of_all(layer, hidden_OD, k, exclude_OX)
+            best, ids = best_of_all(layer, hidden_OD, k, exclude_OX)
             done_O = torch.ones_like(open_O, dtype=torch.bool)
         else:
             best, ids, let_go_O = _descend(layer, hidden_OD, crown_NE[open_O], k, width, exclude_OX)
@@ -95,14 +90,6 @@ def best_leaves(layer: Any, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None
         best_Nk, id_Nk = best_Nk.index_copy(0, place, best[done_O]), id_Nk.index_copy(0, place, ids[done_O])
         open_O, width = open_O[~done_O], width * _WIDEN
     return best_Nk, id_Nk
-
-
-def _best_of_all(layer: Any, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None) -> tuple[Tensor, Tensor]:
-    found = [
-        banned(layer.log_probs(hidden_ND[rows]), None if exclude_NX is None else exclude_NX[rows]).topk(k, dim=-1)
-        for rows in row_chunks(hidden_ND.shape[0], layer.vocab_size, _CHUNK_ELEMENTS)
-    ]
-    return torch.cat([best.values for best in found]), torch.cat([best.indices for best in found])
 
 
 def _descend(
@@ -156,13 +143,13 @@ def walk(layer: Any, hidden_ND: Tensor, uniform_N: Tensor, exclude_NX: Tensor | 
     mass, whatever rounding says, and none when they are all excluded.
     """
     inner = layer.vocab_size - 1
-    word_NX, here_NX, p_NX = _excluded(layer, hidden_ND, exclude_NX)
+    word_NX, here_NX, p_NX = excluded(layer, hidden_ND, exclude_NX)
     crown = layer.crown
     p_NE = crown(layer.upper_scores(hidden_ND)).double().exp()
     exit_NX = crown.exit_V[word_NX]
     gone_NE = torch.zeros_like(p_NE).scatter_add(1, exit_NX, torch.where(here_NX, p_NX, 0.0))
     words_gone_NE = torch.zeros_like(p_NE, dtype=torch.int64).scatter_add(1, exit_NX, here_NX.long())
-    rest_NE = torch.where(words_gone_NE < crown.leaves_E, (p_NE - gone_NE).clamp_min(_LEAST), 0.0)
+    rest_NE = torch.where(words_gone_NE < crown.leaves_E, (p_NE - gone_NE).clamp_min(LEAST), 0.0)
     exit_N1, uniform_N1 = pick(rest_NE, uniform_N[:, None])
     child_N1, depth_N1, p_N1 = crown.exits_E[exit_N1], crown.depth_E[exit_N1], p_NE.gather(1, exit_N1)
     here_NX = here_NX & (exit_NX == exit_N1)
@@ -175,7 +162,7 @@ def walk(layer: Any, hidden_ND: Tensor, uniform_N: Tensor, exclude_NX: Tensor | 
         gone_AX2 = torch.stack([~turn_AX, turn_AX], dim=-1) & here_NX[row_A, :, None]
         child_A2 = layer.children_I2[node_A]
         words_A2 = torch.where(child_A2 < inner, layer.leaves_I[child_A2.clamp(max=inner - 1)], 1)
-        rest_A2 = (p_A2 - torch.where(gone_AX2, p_NX[row_A, :, None], 0.0).sum(1)).clamp_min(_LEAST)
+        rest_A2 = (p_A2 - torch.where(gone_AX2, p_NX[row_A, :, None], 0.0).sum(1)).clamp_min(LEAST)
         turn_A1, uniform_A1 = pick(torch.where(gone_AX2.sum(1) < words_A2, rest_A2, 0.0), uniform_N1[row_A])
         child_N1 = child_N1.index_copy(0, row_A, child_A2.gather(1, turn_A1))
         p_N1 = p_N1.index_copy(0, row_A, p_A2.gather(1, turn_A1))
@@ -183,29 +170,3 @@ def walk(layer: Any, hidden_ND: Tensor, uniform_N: Tensor, exclude_NX: Tensor | 
         here_NX = here_NX.index_copy(0, row_A, here_NX[row_A] & (turn_AX == (turn_A1 == 1)))
         depth_N1 = depth_N1 + 1
     return torch.where((rest_NE > 0).any(1), child_N1.squeeze(1) - inner, -1)
-
-
-def _excluded(layer: Any, hidden_ND: Tensor, exclude_NX: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """The excluded words, which entries count (a word named twice counts once), and p of each: (N, X)."""
-    if exclude_NX is None:
-        exclude_NX = torch.zeros(hidden_ND.shape[0], 0, dtype=torch.int64, device=hidden_ND.device)
-    sorted_NX = exclude_NX.sort(dim=1).values
-    again_NX = nn.functional.pad(sorted_NX[:, 1:] == sorted_NX[:, :-1], (min(1, exclude_NX.shape[1]), 0))
-    word_NX = sorted_NX.clamp_min(0)
-    hidden_PD = hidden_ND[:, None].expand(-1, word_NX.shape[1], -1).flatten(0, 1)
-    p_NX = layer.score(hidden_PD, word_NX.flatten()).double().exp().view_as(word_NX)
-    return word_NX, (sorted_NX >= 0) & ~again_NX, p_NX
-
-
-def pick(mass_NC: Tensor, uniform_N1: Tensor) -> tuple[Tensor, Tensor]:
-    """The branch that the uniform number falls in, branches laid out by their mass, and the number stretched to that branch.
-
-    A branch without mass is never picked, unless there is no other.
-    """
-    upto_NC = mass_NC.cumsum(1)
-    total_N1 = upto_NC[:, -1:].contiguous()
-    wanted_N1 = uniform_N1 * total_N1
-    branch_N1 = torch.minimum(torch.searchsorted(upto_NC, wanted_N1, right=True), torch.searchsorted(upto_NC, total_N1))
-    mass_N1 = mass_NC.gather(1, branch_N1)
-    before_N1 = upto_NC.gather(1, branch_N1) - mass_N1
-    return branch_N1, ((wanted_N1 - before_N1) / mass_N1).clamp(0, 1)
