@@ -38,6 +38,7 @@ __all__ = [
     "make",
     "network",
     "objective",
+    "output_layer",
     "plain",
     "prepared",
     "start_runtime",
@@ -118,6 +119,27 @@ def make(node: DictConfig | Mapping[str, Any], group: str, **passed: Any) -> Any
     return cls(**signatures.check_call(cls, settings, group, group, PASSED.get(group, frozenset()) | set(given)), **given)
 
 
+def output_layer(
+    choice: str, *, hidden_size: int, vocab_size: int, counts: Any = None, settings: Mapping[str, Any] | None = None
+) -> OutputLayer:
+    """An output layer by the name of its choice, for a notebook or a test: `output_layer("huffman_tree", hidden_size=8, ...)`.
+
+    Args:
+        hidden_size, vocab_size: D and V.
+        counts: training counts of the V words (tensor, array or list); None: all equal.
+        settings: keys of configs/output/<choice>.yaml to change.
+
+    Raises:
+        RequestError: there is no such choice, or a setting is wrong.
+    """
+    if choice not in group_choices("output"):
+        raise RequestError(f"There is no output={choice}.{did_you_mean(choice, list(group_choices('output')))}")
+    node = {**read_settings(f"output/{choice}"), **(settings or {})}
+    counts_V = None if counts is None else torch.as_tensor(counts, device="cpu")
+    layer: OutputLayer = make(node, "output", hidden_size=hidden_size, vocab_size=vocab_size, counts_V=counts_V)
+    return layer
+
+
 def start_runtime(config: DictConfig) -> Runtime:
     """The run's Runtime, started: threads, process group, and random numbers seeded with `config.seed` (1 without one)."""
     runtime: Runtime = make(config.runtime, "runtime")
@@ -147,7 +169,8 @@ def network(
         target_vocab_size=target_vocab_size,
         num_classes=target_vocab_size,
     )
-    counts = torch.as_tensor(counts_V) if counts_V is not None else None
+    # On the CPU, whatever the default device: the layer's shape is made from them.
+    counts = torch.as_tensor(counts_V, device="cpu") if isinstance(counts_V, np.ndarray) else counts_V
     output = make(
         config.output,
         "output",

@@ -48,10 +48,13 @@ def check_call(cls: type, values: Mapping[str, Any], path: str, owner: str, pass
         passed: names of parameters given by the program, never written in a config.
 
     Raises:
-        RequestError: an unknown or missing key, or a value of the wrong type or out of range.
+        RequestError: an unknown or missing key, or a value of the wrong type or out of range. Where the class's `refused`
+            names the key, it says why.
     """
     declared = {name: parameter for name, parameter in parameters(cls).items() if name not in passed}
     for name in values:
+        if name not in declared and name in getattr(cls, "refused", {}):
+            raise RequestError(f"{path}.{name} is not a setting of {owner}: {cls.refused[name]}.")  # type: ignore[attr-defined]
         if name not in declared:
             raise RequestError(
                 unknown_key(f"{path}.{name}", owner, {f"{path}.{key}": p.annotation for key, p in declared.items()})

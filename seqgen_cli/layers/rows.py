@@ -76,16 +76,19 @@ def row_gradient(row_U: Tensor, values_UD: Tensor, size: torch.Size, sparse: boo
     )
 
 
-def pair_scores(hidden_ND: Tensor, table: RowTable, row_P: Tensor, position_P: Tensor, start_N: Tensor) -> Tensor:
-    """score_p = table[row_p] . hidden[position_p]: (P,). Differentiable once.
+def pair_scores(
+    hidden_ND: Tensor, weight_RD: Tensor, row_P: Tensor, position_P: Tensor, start_N: Tensor, sparse: bool
+) -> Tensor:
+    """score_p = weight[row_p] . hidden[position_p]: (P,). Differentiable once.
 
     Args:
         row_P: any row, any number of times.
         position_P: rising.
         start_N: index of each position's first pair.
+        sparse: whether the weight's gradient holds the rows touched alone.
     """
-    hidden_ND = hidden_ND.to(table.weight.dtype)  # under autocast: no product here gains from a lower precision
-    scores_P: Tensor = _PairScores.apply(hidden_ND, table.weight, row_P, position_P, start_N, table.sparse)
+    hidden_ND = hidden_ND.to(weight_RD.dtype)  # under autocast: no product here gains from a lower precision
+    scores_P: Tensor = _PairScores.apply(hidden_ND, weight_RD, row_P, position_P, start_N, sparse)
     return scores_P
 
 

@@ -74,7 +74,10 @@ class OutputLayer(nn.Module):
         return sample_from(self.log_probs(hidden_ND), uniform_N, temperature, top_k, top_p, exclude_NX)
 
     def monitors(self, hidden_ND: Tensor, target_N: Tensor) -> dict[str, Tensor]:
-        """Extra figures to log at validation, as sums over the N predictions. None by default."""
+        """Extra figures to log at validation, as sums over the N predictions. None by default.
+
+        Where there is "x" and "x_squared", its square, the mean and the standard deviation of x are reported.
+        """
         return {}
 
 

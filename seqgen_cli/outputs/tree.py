@@ -126,7 +126,9 @@ class _TreeLayer(CountedLayer):
 
     def lower_scores(self, hidden_ND: Tensor, node_P: Tensor, position_P: Tensor, start_N: Tensor) -> Tensor:
         """Scores of pairs of a node that is not dense and a position; see `pair_scores`."""
-        score_P = pair_scores(hidden_ND, self.lower, node_P - self.dense_nodes, position_P, start_N)
+        score_P = pair_scores(
+            hidden_ND, self.lower.weight, node_P - self.dense_nodes, position_P, start_N, self.lower.sparse
+        )
         return score_P + self.bias.index_select(0, node_P)
 
 

@@ -22,7 +22,7 @@ from tests.helpers import choices
 
 D = 5
 SIZES = [2, 3, 7, 50, 257]
-ESTIMATED: frozenset[str] = frozenset()
+ESTIMATED = frozenset({"importance", "nce"})
 """Choices whose training loss is an estimate, not -score; their own tests check its expectation."""
 
 
@@ -31,6 +31,17 @@ OPTIONS = [
     "binary_tree dense_nodes=1 unigram_bias=false",
     "huffman_tree dense_nodes=1",
     "huffman_tree dense_nodes=20 unigram_bias=false",
+    "class_softmax grouping=equal_mass",
+    "class_softmax grouping=random num_classes=2",
+    "class_softmax num_classes=1",
+    "class_softmax num_classes=50",
+    "class_softmax num_classes=257 grouping=equal_mass",
+    "adaptive_softmax cutoffs=[1] head_bias=true",
+    "adaptive_softmax cutoffs=[1,2,30] div_value=1.5",
+    "importance shared=false proposal=log_uniform samples=3",
+    "importance include_target=false proposal=uniform samples=20",
+    "nce normaliser=linear shared=false samples=5",
+    "nce normaliser=constant accidental_hits=remove proposal=log_uniform",
 ]
 """Choices under other settings than those of their YAML."""
 
