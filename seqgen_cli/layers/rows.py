@@ -68,12 +68,20 @@ def distinct(ids: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def row_gradient(row_U: Tensor, values_UD: Tensor, size: torch.Size, sparse: bool) -> Tensor:
-    """A (R, D) gradient from distinct rising rows: sparse, or with zeros everywhere else."""
-    if not sparse:
+    """A (R, D) gradient from distinct rising rows: sparse, or with zeros everywhere else (always on the meta device)."""
+    if not sparse or values_UD.is_meta:
         return values_UD.new_zeros(size).index_copy_(0, row_U, values_UD)
     return torch.sparse_coo_tensor(
         row_U[None], values_UD, size, is_coalesced=True, check_invariants=False, device=values_UD.device
     )
+
+
+def coalesced(gradient: Tensor) -> Tensor:
+    """The sparse gradient with each row once, rising. Autograd forgets of gradients that they are so already: they are not copied."""
+    row_U = gradient._indices()[0]
+    if not gradient.is_coalesced() and bool((row_U[1:] > row_U[:-1]).all()):
+        return gradient._coalesced_(True)
+    return gradient.coalesce()
 
 
 def pair_scores(

@@ -107,8 +107,10 @@ class _Sampled(CountedLayer):
 
     def scores(self, hidden_ND: Tensor, target_N: Tensor, words_NK: Tensor) -> tuple[Tensor, Tensor]:
         """s(target) (N,) and s of the sampled words (N, K), which are (1, K) where shared."""
-        weight_VD, bias_V, sparse = self.softmax.weight, self.softmax.bias, self.table is not None and self.table.sparse
+        weight_VD, bias_V = self.softmax.weight, self.softmax.bias
         assert bias_V is not None
+        # The meta device adds up no sparse tensors.
+        sparse = self.table is not None and self.table.sparse and not weight_VD.is_meta
         if words_NK.shape[0] == 1 and self.shared:
             rows = rows_of(torch.cat([words_NK[0], target_N]), weight_VD, sparse=sparse)
             sampled_KD, target_ND = rows.split([self.samples, target_N.shape[0]])

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from seqgen_cli.layers.rows import coalesced
+
 _CHUNK_ELEMENTS = 1 << 18
 """Weights taken at once, so that the pieces stay in a processor's cache."""
 
@@ -58,7 +60,7 @@ class RowAdam(Optimizer):
             state["mean"] = torch.zeros_like(parameter)
             state["square"] = torch.zeros_like(parameter)
         if gradient.is_sparse:
-            gradient = gradient.coalesce()
+            gradient = coalesced(gradient)
             row_U, values_U = gradient.indices()[0], gradient.values()
         else:
             row_U, values_U = torch.arange(gradient.shape[0], device=gradient.device), gradient

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from seqgen_cli.errors import RequestError
+from seqgen_cli.layers.rows import coalesced
 
 
 class GradientStep:
@@ -99,7 +100,7 @@ def _values(parameter: nn.Parameter) -> Tensor:
     assert parameter.grad is not None
     if not parameter.grad.is_sparse:
         return parameter.grad
-    parameter.grad = parameter.grad.coalesce()
+    parameter.grad = coalesced(parameter.grad)
     return parameter.grad._values()
 
 
