@@ -20,8 +20,8 @@ from torch import nn
 
 from seqgen_cli import build
 from seqgen_cli.commands.bench_output import LayerBench, measure
-from seqgen_cli.commands.tables import count, show
 from seqgen_cli.commands.session import keep_dense
+from seqgen_cli.commands.tables import count, show
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import TrainStream
 from seqgen_cli.data.synthetic import BOS, EOS, PAD, UNK

@@ -76,7 +76,9 @@ def measure(config: DictConfig, settings: LayerBench, runtime: Runtime) -> tuple
     for size in settings.vocab_sizes:
         counts_V = _counts(size)
         makers: dict[str, Callable[[], OutputLayer]] = {
-            name: partial(build.make, config.output, "output", hidden_size=settings.hidden_size, vocab_size=size, counts_V=counts_V)
+            name: partial(
+                build.make, config.output, "output", hidden_size=settings.hidden_size, vocab_size=size, counts_V=counts_V
+            )
         }
         if settings.reference:
             makers["plain softmax"] = partial(PlainSoftmax, settings.hidden_size, size)

@@ -77,16 +77,14 @@ def row_gradient(row_U: Tensor, values_UD: Tensor, size: torch.Size, sparse: boo
 
 
 def coalesced(gradient: Tensor) -> Tensor:
-    """The sparse gradient with each row once, rising. Autograd forgets of gradients that they are so already: they are not copied."""
+    """The sparse gradient with each row once, rising. Copied only where it is not so yet: autograd forgets."""
     row_U = gradient._indices()[0]
     if not gradient.is_coalesced() and bool((row_U[1:] > row_U[:-1]).all()):
         return gradient._coalesced_(True)
     return gradient.coalesce()
 
 
-def pair_scores(
-    hidden_ND: Tensor, weight_RD: Tensor, row_P: Tensor, position_P: Tensor, start_N: Tensor, sparse: bool
-) -> Tensor:
+def pair_scores(hidden_ND: Tensor, weight_RD: Tensor, row_P: Tensor, position_P: Tensor, start_N: Tensor, sparse: bool) -> Tensor:
     """score_p = weight[row_p] . hidden[position_p]: (P,). Differentiable once.
 
     Args:

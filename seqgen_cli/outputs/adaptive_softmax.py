@@ -1,4 +1,4 @@
-"""Adaptive softmax (Grave et al. 2017): frequent words at full width, rarer ones in clusters of shrinking width (SPEC.md section 2).
+"""Adaptive softmax (Grave et al. 2017): frequent words at full width, rarer ones in narrower clusters (SPEC.md section 2).
 
     p(w|h) = p(w | head, h) for the most frequent words,  p(cluster | head, h) p(w | cluster, P_c h) for the rest
 
@@ -11,7 +11,7 @@ R rows of one cluster, K best words, X words excluded for each row.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,19 @@ from seqgen_cli.outputs.base import NoiseKey, banned, single
 from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum, row_chunks
 from seqgen_cli.outputs.draws import CHUNK_ELEMENTS, LEAST, excluded, pick
 from seqgen_cli.outputs.frequencies import CountedLayer, by_frequency
+
+
+class _Cluster(nn.Module):
+    """Scores of a cluster's words from narrowed hidden vectors: (R, D) -> (R, T)."""
+
+    def __init__(self, hidden_size: int, width: int, words: int) -> None:
+        super().__init__()
+        self.into = nn.Linear(hidden_size, width, bias=False, device=None)
+        self.out = nn.Linear(width, words, bias=False, device=None)
+
+    def forward(self, hidden_RD: Tensor) -> Tensor:
+        score_RT: Tensor = self.out(self.into(hidden_RD))
+        return score_RT
 
 
 class AdaptiveSoftmax(CountedLayer):
@@ -65,12 +78,13 @@ class AdaptiveSoftmax(CountedLayer):
         if any(low >= high for low, high in pairwise([*edges, vocab_size])):
             raise RequestError(f"output.cutoffs={edges} must rise, and stay below the {vocab_size} words of the vocabulary.")
         self.edges = [*edges, vocab_size]
-        self.head = nn.Linear(hidden_size, self.edges[0] + len(edges), bias=head_bias, device=None)  # None: torch's default device
+        self.head = nn.Linear(
+            hidden_size, self.edges[0] + len(edges), bias=head_bias, device=None
+        )  # None: torch's default device
         self.tails = nn.ModuleList()
         for number, (low, high) in enumerate(pairwise(self.edges), start=1):
             width = max(1, int(hidden_size / div_value**number))
-            into, out = (nn.Linear(*shape, bias=False, device=None) for shape in ((hidden_size, width), (width, high - low)))
-            self.tails.append(nn.Sequential(into, out))
+            self.tails.append(_Cluster(hidden_size, width, high - low))
         self.arrange(self.arranged)
 
     def arrange(self, counts_V: np.ndarray) -> None:
@@ -85,19 +99,19 @@ class AdaptiveSoftmax(CountedLayer):
         rank_N = self.rank_V[target_N]
         rest = (0.0, CHUNK_ELEMENTS)
         total = nll_sum(hidden_ND, self.head.weight, self.head.bias, self._entry(rank_N), weights_N, *rest)
-        for number, (into, out) in enumerate(self.tails):
+        for number, cluster in enumerate(self._clusters()):
             row_R = self._rows(rank_N, number)
             target_R = self._local(rank_N[row_R], number)
-            total = total + nll_sum(into(hidden_ND[row_R]), out.weight, None, target_R, weights_N[row_R], *rest)
+            total = total + nll_sum(cluster.into(hidden_ND[row_R]), cluster.out.weight, None, target_R, weights_N[row_R], *rest)
         return total
 
     def score(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         rank_N = self.rank_V[target_N]
         score_N = -nll_each(hidden_ND, self.head.weight, self.head.bias, self._entry(rank_N), 0.0, CHUNK_ELEMENTS)
-        for number, (into, out) in enumerate(self.tails):
+        for number, cluster in enumerate(self._clusters()):
             row_R = self._rows(rank_N, number)
             target_R = self._local(rank_N[row_R], number)
-            nll_R = nll_each(into(hidden_ND[row_R]), out.weight, None, target_R, 0.0, CHUNK_ELEMENTS)
+            nll_R = nll_each(cluster.into(hidden_ND[row_R]), cluster.out.weight, None, target_R, 0.0, CHUNK_ELEMENTS)
             score_N = score_N.index_add(0, row_R, nll_R.to(score_N.dtype), alpha=-1)
         return score_N
 
@@ -167,6 +181,9 @@ class AdaptiveSoftmax(CountedLayer):
         p_NH = self._head(hidden_ND).exp()
         clusters = {f"mass_of_cluster_{number + 1}": p_NH[:, self.edges[0] + number].sum() for number in range(len(self.tails))}
         return {"mass_of_head": p_NH[:, : self.edges[0]].sum(), **clusters}
+
+    def _clusters(self) -> list[_Cluster]:
+        return [cast(_Cluster, tail) for tail in self.tails]
 
     def _head(self, hidden_ND: Tensor) -> Tensor:
         """log p of the head's words and of the clusters: (N, H)."""

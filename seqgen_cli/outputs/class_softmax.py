@@ -82,7 +82,7 @@ class ClassSoftmax(OutputLayer):
         self.words = RowTable(vocab_size, hidden_size)
         self.word_bias = nn.Parameter(torch.zeros(vocab_size, device=None))
         class_of_V = _classes(counts_V, vocab_size, self.num_classes, grouping, vectors)
-        self.register_buffer("class_of_V", torch.as_tensor(class_of_V, device=self.class_bias.device))
+        self.register_buffer("class_of_V", torch.tensor(class_of_V, device=self.class_bias.device))
         self._arrange(class_of_V)
         self.register_load_state_dict_post_hook(_arrange_anew)
 
@@ -118,7 +118,9 @@ class ClassSoftmax(OutputLayer):
             return best_of_all(self, hidden_ND, k, exclude_NX)
         log_class_NC = self._class_log_probs(hidden_ND)
         class_NF = log_class_NC.topk(first, dim=1).indices
-        best_Nk, id_Nk = self._merge(hidden_ND, log_class_NC, class_NF, torch.ones_like(class_NF, dtype=torch.bool), k, exclude_NX)
+        best_Nk, id_Nk = self._merge(
+            hidden_ND, log_class_NC, class_NF, torch.ones_like(class_NF, dtype=torch.bool), k, exclude_NX
+        )
         may_NC = (log_class_NC >= best_Nk[:, -1:]).scatter(1, class_NF, False)
         whole_N = 4 * may_NC.sum(1) > self.num_classes
         for rows, whole in ((whole_N, True), ((may_NC.any(1) & ~whole_N), False)):
@@ -235,6 +237,6 @@ def _classes(counts_V: Tensor | None, vocab_size: int, num_classes: int, groupin
 
 
 def _arrange_anew(layer: ClassSoftmax, incompatible_keys: object) -> None:
-    class_of_V = layer.class_of_V.cpu().numpy()
+    class_of_V = layer.class_of_V.cpu().numpy().copy()  # not a view: the buffer may change again
     if not np.array_equal(class_of_V, layer.arranged):
         layer._arrange(class_of_V)

@@ -1,4 +1,4 @@
-"""What layers with a structure share when they search and draw: excluded words, a branch drawn by mass, the whole as a last resort.
+"""What layers with a structure share in search: excluded words, a branch drawn by mass, the whole as a last resort.
 
 Shapes: N positions, D hidden, V words, C branches, K best words, X words excluded for each row.
 """

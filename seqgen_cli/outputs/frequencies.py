@@ -33,7 +33,7 @@ class CountedLayer(OutputLayer):
         if counts_V.shape != (vocab_size,) or (not counts_V.is_meta and vocab_size and int(counts_V.min()) < 0):
             raise ValueError(f"counts must be {vocab_size} numbers of 0 or more")
         place = torch.empty(0, device=None).device  # torch's default device
-        self.register_buffer("counts_V", counts_V.to(device=place, dtype=torch.int64))
+        self.register_buffer("counts_V", counts_V.to(device=place, dtype=torch.int64, copy=True))
         self.arranged = floored(counts_V)
         self.register_load_state_dict_post_hook(_arrange_anew)
 

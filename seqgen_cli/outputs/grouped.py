@@ -46,9 +46,7 @@ def log_probs_of(block: Block, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Ten
     return torch.nn.functional.linear(hidden_ND[block.positions], weight_GD, bias_G).log_softmax(-1)
 
 
-def word_log_probs(
-    hidden_ND: Tensor, table: RowTable, bias_V: Tensor, word_N: Tensor, plan: Sequence[Block]
-) -> Tensor:
+def word_log_probs(hidden_ND: Tensor, table: RowTable, bias_V: Tensor, word_N: Tensor, plan: Sequence[Block]) -> Tensor:
     """log p(word | its group, h): (N,). `word_N` counts from its group's first word."""
     log_p_N: Tensor = _WordLogProbs.apply(hidden_ND.to(table.weight.dtype), table.weight, bias_V, word_N, plan, table.sparse)
     return log_p_N

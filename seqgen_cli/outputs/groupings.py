@@ -77,5 +77,7 @@ def read_vectors(path: str | None, vocab_size: int) -> np.ndarray:
     except (OSError, ValueError) as error:
         raise RequestError(f"output.vectors={path} cannot be read as a .npy file ({error}).") from error
     if vectors.ndim != 2 or len(vectors) != vocab_size or not np.issubdtype(vectors.dtype, np.floating):
-        raise RequestError(f"output.vectors={path} must hold {vocab_size} rows of numbers, one a word; it has shape {vectors.shape}.")
+        raise RequestError(
+            f"output.vectors={path} must hold {vocab_size} rows of numbers, one a word; it has shape {vectors.shape}."
+        )
     return vectors.astype(np.float64)

@@ -9,7 +9,7 @@ Shapes: N predictions, D hidden, V words, K sampled words, X words excluded for 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import torch
@@ -61,7 +61,8 @@ class _Sampled(CountedLayer):
         super().__init__(hidden_size, vocab_size, counts_V)
         self.samples, self.proposal, self.alpha, self.shared = samples, proposal, alpha, shared
         self.table = None if tied else RowTable(vocab_size, hidden_size)
-        self.softmax = Softmax(hidden_size, vocab_size, embedding if self.table is None else self.table.weight, tied=True)
+        weight = embedding if self.table is None else cast(nn.Parameter, self.table.weight)
+        self.softmax = Softmax(hidden_size, vocab_size, weight, tied=True)
         self.arrange(self.arranged)
 
     def arrange(self, counts_V: np.ndarray) -> None:

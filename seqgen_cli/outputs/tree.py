@@ -1,4 +1,4 @@
-"""Trees of binary decisions: log p(v|h) = sum_m log p(b_m | node_m, h), p(right | n, h) = sigmoid(w_n.h + b_n)  (SPEC.md section 2).
+"""Trees of decisions: log p(v|h) = sum_m log p(b_m | node_m, h), p(right | n, h) = sigmoid(w_n.h + b_n)  (SPEC.md section 2).
 
 Morin and Bengio (2005), Mnih and Hinton (2009). The nodes that most words pass ("dense") are scored for all positions by one
 matrix product; of the rest, only those on a target's path are gathered, and only their rows get a gradient.
@@ -47,6 +47,10 @@ class _TreeLayer(CountedLayer):
         "tied": "its weights belong to the nodes of a tree, not to words",
         "label_smoothing": "it needs every word's score, which a tree never computes",
     }
+
+    path_VM: Tensor
+    bits_V: Tensor
+    log_odds_I: Tensor
 
     def __init__(
         self,
@@ -126,9 +130,7 @@ class _TreeLayer(CountedLayer):
 
     def lower_scores(self, hidden_ND: Tensor, node_P: Tensor, position_P: Tensor, start_N: Tensor) -> Tensor:
         """Scores of pairs of a node that is not dense and a position; see `pair_scores`."""
-        score_P = pair_scores(
-            hidden_ND, self.lower.weight, node_P - self.dense_nodes, position_P, start_N, self.lower.sparse
-        )
+        score_P = pair_scores(hidden_ND, self.lower.weight, node_P - self.dense_nodes, position_P, start_N, self.lower.sparse)
         return score_P + self.bias.index_select(0, node_P)
 
 

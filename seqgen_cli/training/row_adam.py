@@ -68,7 +68,9 @@ class RowAdam(Optimizer):
         for row, values in zip(row_U.split(size), values_U.split(size), strict=True):
             self._step_rows(parameter, state, row, values, group)
 
-    def _step_rows(self, parameter: Tensor, state: dict[str, Tensor], row: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def _step_rows(
+        self, parameter: Tensor, state: dict[str, Tensor], row: Tensor, gradient: Tensor, group: dict[str, Any]
+    ) -> None:
         (beta1, beta2), keep = group["betas"], self.found_inf
         steps = state["steps"][row] + 1
         clock = steps.view(-1, *[1] * (gradient.ndim - 1)).to(gradient.dtype)

@@ -103,7 +103,7 @@ def test_the_mean_gradient_approaches_the_true_one_as_k_grows() -> None:
     errors = []
     for samples in (2, 20, 200):
         layer = layer_of("importance", samples=samples)
-        loss = torch.stack([layer.loss(hidden_ND, TARGETS, noise=noise(update)).sum() for update in range(400)]).mean()
+        loss = torch.stack([layer.loss(hidden_ND, TARGETS, noise=noise(update)).sum() for update in range(100)]).mean()
         errors.append(float((gradients(layer, loss, hidden_ND)[0] - true).norm() / true.norm()))
     # The bias falls as 1 / K; what is left at the end is the noise of the draws.
     assert errors[0] > 1.5 * errors[1] > 5 * errors[2] and errors[2] < 0.05, errors
@@ -112,26 +112,26 @@ def test_the_mean_gradient_approaches_the_true_one_as_k_grows() -> None:
 @pytest.mark.parametrize("normaliser", ["zero", "constant", "linear"])
 def test_nce_tends_to_the_limit_of_many_noise_words(normaliser: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """-dDelta(y) + sum_v exp(s + z) dDelta(v), whatever log Z + z is."""
-    layer = layer_of("nce", normaliser=normaliser, proposal="uniform", samples=V * 200_000)
-    monkeypatch.setattr(layer, "draw", lambda key: torch.arange(V).repeat_interleave(200_000)[None])
+    layer = layer_of("nce", normaliser=normaliser, proposal="uniform", samples=V * 20_000)
+    monkeypatch.setattr(layer, "draw", lambda key: torch.arange(V).repeat_interleave(20_000)[None])
     hidden_ND = hidden()[:2].detach().requires_grad_()
     delta_NV = full_scores(layer, hidden_ND) + layer._z(hidden_ND)[:, None]
     surrogate = (delta_NV.exp().detach() * delta_NV).sum() - delta_NV.gather(1, TARGETS[:2, None]).sum()
     expected = gradients(layer, surrogate, hidden_ND)
     found = gradients(layer, layer.loss(hidden_ND, TARGETS[:2], noise=noise()).sum(), hidden_ND)
-    assert_close(found, expected, rtol=0, atol=1e-3)
+    assert_close(found, expected, rtol=0, atol=5e-3)
 
 
 def test_nce_has_the_likelihoods_gradient_where_it_is_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer = layer_of("nce", normaliser="constant", proposal="uniform", samples=V * 200_000)
-    monkeypatch.setattr(layer, "draw", lambda key: torch.arange(V).repeat_interleave(200_000)[None])
+    layer = layer_of("nce", normaliser="constant", proposal="uniform", samples=V * 20_000)
+    monkeypatch.setattr(layer, "draw", lambda key: torch.arange(V).repeat_interleave(20_000)[None])
     hidden_ND = hidden()[:1].detach().requires_grad_()
     with torch.no_grad():
         layer.z_bias.copy_(-full_scores(layer, hidden_ND).logsumexp(1)[0])
     assert float(layer.monitors(hidden_ND, TARGETS[:1])["log_z"].detach()) == pytest.approx(0, abs=1e-12)
     found = gradients(layer, layer.loss(hidden_ND, TARGETS[:1], noise=noise()).sum(), hidden_ND)[0]
     true = gradients(layer, -layer.score(hidden_ND, TARGETS[:1]).sum(), hidden_ND)[0]
-    assert_close(found, true, rtol=0, atol=1e-3)
+    assert_close(found, true, rtol=0, atol=5e-3)
 
 
 @pytest.mark.parametrize("hits", ["keep", "remove"])
@@ -192,9 +192,9 @@ def test_words_depend_on_the_update_and_the_prediction_alone() -> None:
 @pytest.mark.parametrize("shared", [True, False])
 def test_only_the_rows_of_words_that_occur_get_a_gradient(choice: str, shared: bool) -> None:
     layer = layer_of(choice, samples=1, shared=shared)
-    layer.loss(hidden(), TARGETS[:2].repeat(3)[:N], noise=noise()).sum().backward()
+    layer.loss(hidden(), torch.tensor([3, 0, 3, 0, 3]), noise=noise()).sum().backward()
     gradient = layer.softmax.weight.grad
-    touched = set(layer.draw(noise()).flatten().tolist()) | {3, 0, 3, 0, 3}
+    touched = set(layer.draw(noise()).flatten().tolist()) | {0, 3}
     assert gradient.is_sparse and set(gradient.coalesce().indices()[0].tolist()) == touched
 
 
@@ -214,7 +214,7 @@ def test_monitors() -> None:
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.zero_()
-    assert float(layer.monitors(hidden(), TARGETS)["effective_samples"]) == pytest.approx(30 * N, rel=1e-5)
+    assert float(layer.monitors(hidden(), TARGETS)["effective_samples"].detach()) == pytest.approx(30 * N, rel=1e-5)
     model = layer_of("nce", normaliser="linear")
     hidden_ND = hidden().detach()
     log_z_N = full_scores(model, hidden_ND).logsumexp(1) + model._z(hidden_ND)
