@@ -20,7 +20,7 @@ from seqgen_cli.layers.rows import RowTable
 from seqgen_cli.outputs import groupings
 from seqgen_cli.outputs.base import OutputLayer, banned, single
 from seqgen_cli.outputs.chunked_loss import row_chunks
-from seqgen_cli.outputs.draws import CHUNK_ELEMENTS, LEAST, best_of_all, excluded, pick
+from seqgen_cli.outputs.draws import CHUNK_ELEMENTS, LEAST, excluded, pick
 from seqgen_cli.outputs.frequencies import by_frequency, floored, shuffled
 from seqgen_cli.outputs.grouped import Block, blocks, log_probs_of, word_log_probs
 
@@ -106,16 +106,12 @@ class ClassSoftmax(OutputLayer):
         return log_class_N + torch.zeros_like(log_word_N).index_copy(0, order_N, log_word_N)
 
     def log_probs(self, hidden_ND: Tensor) -> Tensor:
-        log_class_NC = self._class_log_probs(hidden_ND)
-        score_NV = single(linear(hidden_ND, self.words.weight, self.word_bias))
-        parts = [part_NG.log_softmax(-1) for part_NG in score_NV.split(self.size_C, dim=1)]
-        log_class_NV = log_class_NC.index_select(1, self.class_of_V[self.word_V])
-        return (torch.cat(parts, dim=1) + log_class_NV).index_select(1, self.place_V)
+        return self._sorted_log_probs(hidden_ND).index_select(1, self.place_V)
 
     def topk(self, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None = None) -> tuple[Tensor, Tensor]:
         first = -(-k // min(self.size_C))
         if 4 * first >= self.num_classes:
-            return best_of_all(self, hidden_ND, k, exclude_NX)
+            return self._best_of_all(hidden_ND, k, exclude_NX)
         log_class_NC = self._class_log_probs(hidden_ND)
         class_NF = log_class_NC.topk(first, dim=1).indices
         best_Nk, id_Nk = self._merge(
@@ -129,7 +125,7 @@ class ClassSoftmax(OutputLayer):
                 continue
             exclude_RX = None if exclude_NX is None else exclude_NX[row_R]
             if whole:
-                best, ids = best_of_all(self, hidden_ND[row_R], k, exclude_RX)
+                best, ids = self._best_of_all(hidden_ND[row_R], k, exclude_RX)
             else:
                 most = int(may_NC[row_R].sum(1).max())
                 class_RO = may_NC[row_R].long().topk(most, dim=1).indices
@@ -174,6 +170,23 @@ class ClassSoftmax(OutputLayer):
         p_NC = self._class_log_probs(hidden_ND).exp()
         parts = np.array_split(np.arange(self.num_classes), min(self.num_classes, _MONITORED))
         return {f"mass_of_classes_{part[0]}_to_{part[-1]}": p_NC[:, part[0] : part[-1] + 1].sum() for part in parts}
+
+    def _sorted_log_probs(self, hidden_ND: Tensor) -> Tensor:
+        """All words' log-probabilities, words sorted by class."""
+        score_NV = single(linear(hidden_ND, self.words.weight, self.word_bias))
+        log_z_NC = torch.stack([part_NG.logsumexp(1) for part_NG in score_NV.split(self.size_C, dim=1)], dim=1)
+        return score_NV + (self._class_log_probs(hidden_ND) - log_z_NC).index_select(1, self.class_of_V[self.word_V])
+
+    def _best_of_all(self, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None) -> tuple[Tensor, Tensor]:
+        """`topk` by the whole distribution, some rows at a time."""
+        best, ids = [], []
+        for rows in row_chunks(hidden_ND.shape[0], self.vocab_size, CHUNK_ELEMENTS):
+            exclude_RX = None if exclude_NX is None else exclude_NX[rows]
+            place_RX = None if exclude_RX is None else torch.where(exclude_RX < 0, -1, self.place_V[exclude_RX.clamp_min(0)])
+            best_Rk, place_Rk = banned(self._sorted_log_probs(hidden_ND[rows]), place_RX).topk(k, dim=1)
+            best.append(best_Rk)
+            ids.append(self.word_V[place_Rk])
+        return torch.cat(best), torch.cat(ids)
 
     def _class_log_probs(self, hidden_ND: Tensor) -> Tensor:
         return single(linear(hidden_ND, self.class_weight, self.class_bias)).log_softmax(-1)

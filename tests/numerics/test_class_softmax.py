@@ -132,8 +132,8 @@ def test_the_best_words_are_exact(scale: float, monkeypatch: pytest.MonkeyPatch)
         assert_close(expected_NV.gather(1, id_Nk), best_Nk, rtol=0, atol=1e-10)
         assert all(len(set(row)) == k for row in id_Nk.tolist())
     rows: list[int] = []
-    whole = layer.log_probs
-    monkeypatch.setattr(layer, "log_probs", lambda hidden_ND: rows.append(len(hidden_ND)) or whole(hidden_ND))
+    whole = layer._sorted_log_probs
+    monkeypatch.setattr(layer, "_sorted_log_probs", lambda hidden_ND: rows.append(len(hidden_ND)) or whole(hidden_ND))
     layer.topk(hidden(30), 1)
     assert sum(rows) == 30 if scale == 0 else sum(rows) < 30
 

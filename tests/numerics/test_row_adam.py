@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from seqgen_cli import build
 from seqgen_cli.layers.rows import RowTable, by_gradient, is_row_sparse, make_dense
+from seqgen_cli.training import row_adam
 from seqgen_cli.training.optimizers import SGD, Adam, AdamW
 from seqgen_cli.training.row_adam import RowAdam
 from seqgen_cli.training.step import GradientStep
@@ -39,6 +40,24 @@ def test_a_row_takes_adams_step_on_its_own_gradients() -> None:
             theirs[row].step()
     assert_close(weight.detach(), torch.stack(list(rows)).detach(), rtol=0, atol=1e-12)
     assert weight[3].equal(start[3])
+
+
+@pytest.mark.parametrize("long_run", [1, 10**6], ids=["slices", "gathered"])
+def test_slices_and_gathered_rows_agree(long_run: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of rows, some with clocks of their own, against one Adam a row."""
+    monkeypatch.setattr(row_adam, "_LONG_RUN", long_run)
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.randn(9, 3, dtype=torch.float64))
+    rows = [nn.Parameter(row.clone()) for row in weight.detach()]
+    ours, theirs = RowAdam([weight], **SETTINGS), [torch.optim.Adam([row], **SETTINGS) for row in rows]
+    for touched in ([0, 1, 2], [2, 3, 4, 8], [0, 1, 2, 3, 4, 5], list(range(9))):
+        values = torch.randn(len(touched), 3, dtype=torch.float64)
+        weight.grad = sparse(touched, values, weight.shape)
+        ours.step()
+        for row, gradient in zip(touched, values, strict=True):
+            rows[row].grad = gradient.clone()
+            theirs[row].step()
+    assert_close(weight.detach(), torch.stack(list(rows)).detach(), rtol=0, atol=1e-12)
 
 
 def test_a_row_named_twice_takes_the_sum() -> None:
