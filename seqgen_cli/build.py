@@ -169,8 +169,7 @@ def network(
         target_vocab_size=target_vocab_size,
         num_classes=target_vocab_size,
     )
-    # On the CPU, whatever the default device: the layer's shape is made from them.
-    counts = torch.as_tensor(counts_V, device="cpu") if isinstance(counts_V, np.ndarray) else counts_V
+    counts = torch.as_tensor(counts_V, device="cpu") if counts_V is not None else None  # values matter, even on `meta`
     output = make(
         config.output,
         "output",

@@ -90,9 +90,10 @@ def explain(command: str, overrides: Sequence[str], error: Exception, multirun: 
                 if override.is_sweep_override():
                     text = override.input_line
                     raise RequestError(f"{text} gives several values: add -m to run them all, or quote the value if it is one.")
+        search = [text for text, override in zip(overrides, parsed, strict=True) if override.key_or_group == "hydra.searchpath"]
         with _hydra():
-            _check_groups(command, parsed)
-            _check_keys(command, parsed)
+            _check_groups(command, parsed, search)
+            _check_keys(command, parsed, search)
     except RequestError as found:
         return found
     except (HydraException, OmegaConfBaseException) as other:
@@ -118,11 +119,16 @@ def _values(override: Override) -> list[Any]:
     return list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
 
 
-def _check_groups(command: str, overrides: Sequence[Override]) -> None:
+def _options(command: str, group: str, search: Sequence[str]) -> list[str]:
+    """The choices of a group, the user's own folder (an override of hydra.searchpath) included."""
+    return GlobalHydra.instance().config_loader().get_group_options(group, config_name=command, overrides=list(search))
+
+
+def _check_groups(command: str, overrides: Sequence[Override], search: Sequence[str]) -> None:
     mine = default_groups(command)
     for override in overrides:
         group = override.key_or_group
-        options = GlobalHydra.instance().config_loader().get_group_options(group)
+        options = _options(command, group, search)
         if not (options or group in mine) or group.startswith("hydra") or group in top_level(command):
             continue
         if group not in mine and not override.is_add():
@@ -144,12 +150,11 @@ def _settable(command: str) -> str:
     return f"What can be set: {join_and([*default_groups(command), *top_level(command)])}."
 
 
-def _check_keys(command: str, overrides: Sequence[Override]) -> None:
+def _check_keys(command: str, overrides: Sequence[Override], search: Sequence[str]) -> None:
     """Find the override of a key that does not exist in the config of the chosen groups."""
-    loader = GlobalHydra.instance().config_loader()
-    chosen = [o for o in overrides if loader.get_group_options(o.key_or_group) and o.key_or_group not in top_level(command)]
+    own = top_level(command)
+    chosen = [o for o in overrides if o.key_or_group not in own and _options(command, o.key_or_group, search)]
     chosen_lines = [f"{o.key_or_group}={_values(o)[0]}" if o.is_sweep_override() else str(o.input_line) for o in chosen]
-    search = [str(o.input_line) for o in overrides if o.key_or_group == "hydra.searchpath"]
     config = hydra_compose(command, [*chosen_lines, *search], return_hydra_config=True)
     choices = config.hydra.runtime.choices
     for override in overrides:
@@ -159,7 +164,7 @@ def _check_keys(command: str, overrides: Sequence[Override]) -> None:
         group, _, inner = key.partition(".")
         if group not in config:
             known = [*default_groups(command), *top_level(command)]
-            if inner and loader.get_group_options(group):
+            if inner and _options(command, group, search):
                 raise RequestError(_not_here(command, group))
             raise RequestError(f"{key} is not a setting of seqgen {command}.{did_you_mean(group, known)} {_settable(command)}")
         node = config[group]

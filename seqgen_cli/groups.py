@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
+from torch import nn
+from torch.optim import Optimizer
+
+from seqgen_cli.data.batching import Batching
+from seqgen_cli.data.cleaning import StandardCleaning
+from seqgen_cli.data.corpora import Corpus
+from seqgen_cli.data.tokenizers import SentencePiece
+from seqgen_cli.decoding.base import Decoder
 from seqgen_cli.errors import RequestError
 from seqgen_cli.models.base import Model
 from seqgen_cli.objectives.base import Objective
 from seqgen_cli.outputs.base import OutputLayer
+from seqgen_cli.runtime import Runtime
 from seqgen_cli.signatures import missing_members
+from seqgen_cli.training.schedules import Schedule
+from seqgen_cli.training.trainer import Trainer
 from seqgen_cli.words import join_and
 
 PACKAGES: dict[str, str] = {
@@ -31,8 +42,41 @@ PACKAGES: dict[str, str] = {
 }
 """Where each group's own choices are defined."""
 
-PROTOCOLS: dict[str, type] = {"model": Model, "output": OutputLayer, "objective": Objective}
-"""What a choice of these groups must offer."""
+
+class OptimizerSettings(Protocol):
+    """How to optimise."""
+
+    def make(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> Optimizer:
+        """The optimizer over these parameters."""
+        ...
+
+
+class Metrics(Protocol):
+    """How to measure outputs against references."""
+
+    def compute(
+        self, hypotheses: Sequence[str], references: Sequence[Sequence[str]], target_language: str | None
+    ) -> Mapping[str, Any]:
+        """Figures by name."""
+        ...
+
+
+PROTOCOLS: dict[str, type] = {
+    "data": Corpus,
+    "tokenizer": SentencePiece,
+    "cleaning": StandardCleaning,
+    "batching": Batching,
+    "model": Model,
+    "output": OutputLayer,
+    "objective": Objective,
+    "optimizer": OptimizerSettings,
+    "schedule": Schedule,
+    "trainer": Trainer,
+    "decoding": Decoder,
+    "metrics": Metrics,
+    "runtime": Runtime,
+}
+"""What a choice of each group must offer (a protocol), or be (a class)."""
 
 PASSED: dict[str, frozenset[str]] = {
     "data": frozenset({"cache_folder"}),
@@ -69,21 +113,22 @@ def resolve_stranger(node: Mapping[str, Any], group: str, trust: Sequence[str]) 
         RequestError: anything else.
     """
     path = node["_target_"]
+    package = str(path).partition(".")[0]
     refused = RequestError(
         f"the checkpoint's {group}._target_={path} is not a choice of {group} in seqgen. "
-        "If you trust the package that defines it, say trust=[package]."
+        f"If you trust the package that defines it, say trust=[{package}]."
     )
     if group not in PACKAGES or not isinstance(path, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", path):
         raise refused
     module_name, _, name = path.rpartition(".")
     allowed = [PACKAGES[group], *trust]
-    if not any(_within(module_name, package) for package in allowed):
+    if not any(_within(module_name, own) for own in allowed):
         raise refused
     try:
         found = vars(importlib.import_module(module_name)).get(name)
     except ImportError as error:
         raise refused from error
-    if not isinstance(found, type) or not any(_within(found.__module__, package) for package in allowed):
+    if not isinstance(found, type) or not any(_within(found.__module__, own) for own in allowed):
         raise refused
     return _as_choice(found, path, group)
 

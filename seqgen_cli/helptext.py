@@ -34,7 +34,7 @@ EXAMPLES = {
     ],
 }
 
-_FILES = ("hyp", "input", "json", "output", "output_file", "ref", "source", "target")
+_FILES = ("hyp", "input", "json", "output_file", "ref", "source", "target")
 _FLAGS = """\
 Flags, in any position:
   --config-dir FOLDER  choices of your own beside seqgen's

@@ -309,7 +309,7 @@ class CheckpointTranslator(Translator):
 def open_checkpoints(
     ckpt: str | Path | Sequence[str | Path],
     runtime: Runtime,
-    trust: Sequence[str] = (),
+    trust: str | Sequence[str] = (),
     decoder: Decoder | None = None,
     batch_tokens: int = 2048,
     max_source_tokens: int = 256,
@@ -319,7 +319,7 @@ def open_checkpoints(
     Args:
         ckpt: a run folder (its best checkpoint), RUN:last or a checkpoint folder; several (a list, or joined by commas) make
             an ensemble.
-        trust: packages of the user's own that a checkpoint's config may name.
+        trust: package or packages of the user's own that a checkpoint's config may name.
         decoder: how to search; a beam of 5 by default.
 
     Raises:
@@ -327,16 +327,15 @@ def open_checkpoints(
         SeqgenError: every checkpoint of a run is damaged.
     """
     folders = [find(place, _log.warning) for place in _several(ckpt)]
-    restored = [build.from_checkpoint(folder, trust) for folder in folders]
+    packages = [trust] if isinstance(trust, str) else list(trust)
+    restored = [build.from_checkpoint(folder, packages) for folder in folders]
     first = restored[0]
     for folder, other in zip(folders, restored, strict=True):
         if not isinstance(other.model, Generator):
             raise RequestError(f"{folder} holds a model that does not generate: it cannot translate.")
         for side in ("source_tokenizer", "target_tokenizer"):
             if getattr(other, side).fingerprint != getattr(first, side).fingerprint:
-                raise RequestError(
-                    f"{folder} and {folders[0]} have different vocabularies, so they make no ensemble."
-                )
+                raise RequestError(f"{folder} and {folders[0]} have different vocabularies, so they make no ensemble.")
     networks = [(one.model.to(runtime.device), one.output.to(runtime.device)) for one in restored]
     tokenizers = (first.source_tokenizer, first.target_tokenizer)
     translator = CheckpointTranslator(networks, *tokenizers, decoder or BeamSearch(), runtime, batch_tokens, max_source_tokens)
@@ -354,7 +353,7 @@ def load(
     ckpt: str | Path | Sequence[str | Path],
     overrides: Sequence[str] = (),
     device: str = "auto",
-    trust: Sequence[str] = (),
+    trust: str | Sequence[str] = (),
 ) -> CheckpointTranslator:
     """A trained model, ready to translate: `seqgen_cli.load("runs/X").translate(["..."])[0].text`.
 

@@ -40,7 +40,7 @@ def read_settings(name: str) -> dict[str, Any]:
 
 def summary(name: str) -> str:
     """What a shipped YAML's first comment says, to the end of its first sentence."""
-    line = read_text(name).partition("\n")[0]
+    line = read_text(name).removeprefix("# @package _global_\n").partition("\n")[0]
     return re.split(r"(?<!al\.)(?<=[.:]) ", line.lstrip("# "))[0].rstrip(".: ") if line.startswith("#") else ""
 
 

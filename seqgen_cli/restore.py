@@ -97,14 +97,16 @@ def load_weights(networks: dict[str, nn.Module], weights: dict[str, Tensor], whe
     given = {name: next((weights[n] for n in names if n in weights), None) for names in names_of.values() for name in names}
     missing = sorted(name for name, tensor in given.items() if tensor is None)
     unexpected = sorted(set(weights) - set(expected))
-    shapes = sorted(name for name, tensor in given.items() if tensor is not None and tensor.shape != expected[name].shape)
+    shapes = sorted(
+        f"{name} of shape {tuple(tensor.shape)} where {tuple(expected[name].shape)} is needed"
+        for name, tensor in given.items()
+        if tensor is not None and tensor.shape != expected[name].shape
+    )
     problems = [
-        f"{what} {join_and(_few(names))}"
-        for what, names in (("no", missing), ("an unknown", unexpected), ("another shape of", shapes))
-        if names
+        f"{what}{join_and(_few(names))}" for what, names in (("no ", missing), ("an unknown ", unexpected), ("", shapes)) if names
     ]
     if problems:
-        raise SeqgenError(f"The weights of {where} do not fit its config: they hold {join_and(problems)}.")
+        raise SeqgenError(f"The weights of {where} do not fit: they hold {join_and(problems)}.")
     whole.load_state_dict({name: tensor for name, tensor in given.items() if tensor is not None})
 
 
@@ -115,10 +117,8 @@ def _few(names: list[str]) -> list[str]:
 class SkipRandomInit(TorchFunctionMode):
     """While active, filling a tensor with random values does nothing: for networks whose weights are loaded next."""
 
-    _fills = frozenset(
-        {Tensor.uniform_, Tensor.normal_, Tensor.bernoulli_, nn.init.uniform_, nn.init.normal_, nn.init.trunc_normal_}
-        | {nn.init.xavier_uniform_, nn.init.xavier_normal_, nn.init.kaiming_uniform_, nn.init.kaiming_normal_}
-    )
+    # What torch.nn.init and torch's modules end in, and those of torch.nn.init that announce themselves to modes.
+    _fills = frozenset({Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_})
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in self._fills:

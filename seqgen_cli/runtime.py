@@ -36,7 +36,7 @@ Device = Annotated[
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _MEANINGLESS = {
     "": ("runtime", "fresh", "continue", "dry_run", "choices", "trust", "json"),
-    "trainer": ("log_every", "samples", "tensorboard", "progress", "keep_last", "save_every"),
+    "trainer": ("log_every", "samples", "tensorboard", "plots", "progress", "keep_last", "save_every"),
 }
 """Settings that change no trained number: whole sections ("": top level) or keys of a section. Precision is added back."""
 
@@ -94,7 +94,13 @@ class Runtime:
         return is_main()
 
     def start(self, seed: int = 1) -> Runtime:
-        """Set threads and kernels, join the other processes, seed: before anything is built. Repeating it is harmless."""
+        """Set threads and kernels, join the other processes, seed: before anything is built. Repeating it is harmless.
+
+        Raises:
+            RequestError: the precision is not to be had on this device.
+        """
+        if self.precision == "fp16" and self.device.type == "cpu":  # torch has no fp16 LSTM there, and the rest is slow
+            raise RequestError("runtime.precision=fp16 needs a GPU. On a CPU use bf16 or fp32.")
         if self.threads:
             torch.set_num_threads(self.threads)
         torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")

@@ -17,7 +17,6 @@ TOP_LEVEL: dict[str, Any] = {
     "ckpt": Files,
     "trust": str | list[str],
     "input": str | None,
-    "output": str | None,
     "output_file": str | None,
     "source": str | None,
     "target": str | None,

@@ -42,7 +42,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "metrics": frozenset({"models.base", "outputs.base", "data.batch", "objectives.base"}),
     "objectives": frozenset({"models.base", "outputs.base", "layers", "decoding", "metrics", "data.batch"}),
     "training": frozenset({"objectives.base", "runtime", "data.batch", "layers"}),
-    "groups": frozenset({"models.base", "outputs.base", "objectives.base", "signatures"}),
+    "groups": frozenset(
+        {"models.base", "outputs.base", "objectives.base", "decoding.base", "data", "training", "runtime", "signatures"}
+    ),
     "restore": frozenset({"groups"}),
     "hydra_main": frozenset({"grammar"}),
     "compose": frozenset({"groups", "hydra_main", "listing", "settings", "signatures"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import torch
@@ -16,7 +17,10 @@ from seqgen_cli.data.prepare import Prepared
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives.base import Progress
 from seqgen_cli.runtime import Runtime
+from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.trainer import Trainer
+
+_TIMED = 8  # updates timed for a budget in minutes
 
 
 def report(config: DictConfig, trainer: Trainer, runtime: Runtime, start: Start, prepared: Prepared) -> dict[str, Any]:
@@ -39,9 +43,29 @@ def _data(config: DictConfig, trainer: Trainer, runtime: Runtime, prepared: Prep
         if lengths_n is not None:
             sizes[f"train_{side}_tokens"] = int(lengths_n.sum())
     sizes |= {"batches_per_epoch": stream.batches_per_epoch, "updates_per_epoch": per_epoch}
-    if total is not None:
-        sizes |= {"updates": total, "epochs": total / per_epoch}
-    return sizes | ({"minutes": trainer.minutes} if trainer.minutes is not None else {})
+    if trainer.minutes is not None:
+        bought = int(60 * trainer.minutes / _seconds_per_update(config, trainer, runtime, prepared))
+        total = bought if total is None else min(total, bought)
+        sizes["minutes"] = trainer.minutes
+    assert total is not None
+    return sizes | {"updates": total, "epochs": total / per_epoch}
+
+
+def _seconds_per_update(config: DictConfig, trainer: Trainer, runtime: Runtime, prepared: Prepared) -> float:
+    """Mean time of an update on this machine, seen on networks that are thrown away; validation is not in it."""
+    objective = make_networks(config, prepared)[2].to(runtime.device).train()
+    batching = build.make(config.batching, "batching")
+    stream = TrainStream(prepared.splits["train"], batching, config.seed, runtime.rank, runtime.world_size)
+    schedule = build.make(config.schedule, "schedule", total_updates=trainer.total_updates(1.0) or 1)
+    updates = objective.updates(build.make(config.optimizer, "optimizer").make)
+    loop = Loop(updates, stream, runtime, schedule, seed=config.seed, accumulate=trainer.accumulate, clip_norm=trainer.clip_norm)
+    for number in range(2 + _TIMED):
+        if number == 2:  # the first ones also allocate and choose kernels
+            loop.take_figures()  # waits for the device
+            began = time.monotonic()
+        loop.step()
+    loop.take_figures()
+    return (time.monotonic() - began) / _TIMED
 
 
 def _memory(config: DictConfig, prepared: Prepared) -> dict[str, Any]:

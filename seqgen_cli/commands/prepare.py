@@ -25,7 +25,8 @@ def run(config: DictConfig) -> dict[str, Any]:
     if not prepared.splits:
         raise RequestError("The data has no split to prepare.")
     rows = [[name, count(len(dataset)), *_sizes(dataset)] for name, dataset in prepared.splits.items()]
-    show("prepared data", _HEADER, rows, [_vocabularies(prepared), f"kept in {runtime.cache_folder}"])
+    if runtime.is_main:
+        show("prepared data", _HEADER, rows, [_vocabularies(prepared), f"kept in {runtime.cache_folder}"])
     return _figures(prepared)
 
 

@@ -80,13 +80,14 @@ def kept_config(config: DictConfig) -> dict[str, Any]:
 def _find(config: DictConfig, runtime: Runtime) -> Start:
     values = build.plain(config)
     run = Path(values["continue"]) if values.get("continue") else runtime.run_folder(values)
-    if values.get("dry_run"):
-        return Start(run, None, *_init(values))
-    if values.get("fresh") and run.exists():
-        shutil.rmtree(run)
+    if values.get("dry_run") or values.get("fresh") or not checkpoints.has_any(run):
+        start = Start(run, None, *_init(values))  # refused, if it is, before anything is removed or written
+        if not values.get("dry_run"):
+            if run.exists() and values.get("fresh"):
+                shutil.rmtree(run)
+            _claim(run, kept_config(config))
+        return start
     _claim(run, kept_config(config))
-    if not checkpoints.has_any(run):
-        return Start(run, None, *_init(values))
     resume = checkpoints.find(run, _log.warning, last=True)
     return Start(run, resume, None, load_pair(resume / "tokenizers"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from seqgen_cli.commands.averaging import average_best
 from seqgen_cli.commands.session import Session
 from seqgen_cli.commands.start import Start
 from seqgen_cli.plots import curves
+from seqgen_cli.training.journal import finite
 from seqgen_cli.training.signals import InterruptedTrainingError, Interruption, StoppedError
 from seqgen_cli.training.trainer import Trainer
 
@@ -70,7 +72,8 @@ def _train(session: Session, interruption: Interruption) -> None:
     except InterruptedTrainingError:
         folder = session.save()
         raise StoppedError(
-            f"stopped at update {loop.update} and saved {folder}; the same command goes on from there.", interruption.signal
+            f"stopped at update {loop.update} and saved {folder}; the same command goes on from there.",
+            interruption.signal or signal.SIGTERM,  # another rank was asked
         ) from None
 
 
@@ -78,15 +81,16 @@ def _finish(session: Session) -> dict[str, Any]:
     """Average, draw, and say where everything is; done once, and found again by a run that is already over."""
     run, watch = session.start.run, session.watch
     place = run / "result.json"
-    result = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
+    result = session.runtime.broadcast(json.loads(place.read_text(encoding="utf-8")) if place.exists() else {})
     if result.get("update") != session.loop.update:
         result = {"run": str(run), "update": session.loop.update, "best_update": watch.best_step, watch.metric: watch.best}
-        result |= {"seconds": session.seconds, "last": session.figures}
+        result |= {"seconds": session.seconds, **{f"last_{name}": value for name, value in session.figures.items()}}
         if session.trainer.average:
             result |= average_best(session, session.trainer.average)
         if session.runtime.is_main:
-            curves(session.journal.path, run / "plots")
-            place.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            if session.trainer.plots:
+                curves(session.journal.path, run / "plots")
+            place.write_text(json.dumps(finite(result), indent=1) + "\n", encoding="utf-8")
     if session.runtime.is_main:
         _summarise(run, result, watch.metric)
     return result
@@ -97,5 +101,6 @@ def _summarise(run: Path, result: dict[str, Any], metric: str) -> None:
     where = "average of the best checkpoints" if result.get("average_kept") else f"update {result['best_update']}"
     print(f"run      {run}")
     print(f"best     {metric} {'not a number' if value is None else f'{value:.4g}'} ({where}; {result['update']} updates made)")
-    print(f"samples  {run / 'samples'}")
-    print(f"plots    {run / 'plots'}")
+    for name in ("samples", "plots"):
+        if (run / name).is_dir():
+            print(f"{name:8} {run / name}")

@@ -103,8 +103,7 @@ class _Search:
         """Extend every live hypothesis by one word; drop sentences that are finished."""
         width, eos = self.settings.beam_size, self.task.specials.eos
         log_prob_BC, parent_BC, word_BC = self._candidates(predictions)
-        ends_BC = (word_BC == eos) & (log_prob_BC > _NONE) & ~self.done_B[:, None]
-        ends_BC[:, width:] = False
+        ends_BK = ((word_BC == eos) & (log_prob_BC > _NONE) & ~self.done_B[:, None])[:, :width]
         before_BmT, before_Bm = self.ids_BmT, self.log_prob_Bm
         self.log_prob_Bm, choice_Bm = log_prob_BC.masked_fill(word_BC == eos, _NONE).topk(min(width, word_BC.shape[1]))
         parent_Bm, word_Bm = parent_BC.gather(1, choice_Bm), word_BC.gather(1, choice_Bm)
@@ -115,9 +114,9 @@ class _Search:
         stuck_B = ~self.done_B & (log_prob_BC[:, 0] == _NONE)
         rows_Bm = _rows(parent_Bm, before_Bm.shape[1])
         # One wait for the device a step: has anything happened that may finish a sentence?
-        if not bool((ends_BC.any(1) | full_B | stuck_B | (self._decided() & ~self.done_B)).any()):
+        if not bool((ends_BK.any(1) | full_B | stuck_B | (self._decided() & ~self.done_B)).any()):
             return _reorder(state, rows_Bm)
-        self._collect(ends_BC[:, :width], log_prob_BC[:, :width], _extend(before_BmT, parent_BC, word_BC)[:, :width])
+        self._collect(ends_BK, log_prob_BC[:, :width], _extend(before_BmT, parent_BC[:, :width], word_BC[:, :width]))
         self._fill(full_B, self.ids_BmT, self.log_prob_Bm)
         self._fill(stuck_B, before_BmT, before_Bm)
         self.done_B = self.done_B | full_B | (self.log_prob_Bm[:, 0] == _NONE) | self._decided()

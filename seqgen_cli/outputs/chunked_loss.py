@@ -139,6 +139,7 @@ def _loss_and_gradients(
                 hidden_grad_ND[rows] = weights_C1 * (error_CV @ matrix_VD)
             if weight_grad_VD is not None:
                 _add_product_(weight_grad_VD, error_CV.t(), (weights_C1 * hidden_CD).to(plan.dtype))
+            del probs_CV, error_CV  # before the next chunk's scores are made
         gradients = [hidden_grad_ND, weight_grad_VD, bias_grad_V]
         if weights_N1 is not None and mean_D is not None:
             _subtract_uniform_(gradients, hidden_ND.to(exact), weights_N1, mean_D, plan.smoothing)

@@ -164,8 +164,10 @@ def verify(folder: Path) -> Manifest:
         if _sha256(folder / name) != digest:
             raise _damaged(folder, f"{name}: SHA-256 differs from its manifest")
     with weights.open("rb") as file:
-        start = file.read(2)
-    if start == b"PK" or start[:1] == b"\x80":  # torch.save's archive, or a bare pickle
+        start = file.read(9)
+    # torch.save's archive, or a bare pickle. A safetensors file may begin with the same bytes (it begins with the length of
+    # its header, 8 bytes), but its header then opens a brace.
+    if start.startswith((b"PK", b"\x80")) and start[8:] != b"{":
         raise _refuse_pickle(weights)
     return manifest
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _PLAIN_EVERY = 10.0  # seconds between log lines where there is no bar
+
+
+def finite(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures with None for those that JSON cannot hold."""
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in figures.items()}
 
 
 class Journal:
@@ -47,7 +52,7 @@ class Journal:
         """Add a line; what is not finite is written as null."""
         if not self._writes:
             return
-        record = {"update": update} | {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        record = {"update": update} | finite(figures)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         if self._board is not None:

@@ -142,7 +142,7 @@ class Loop:
         """Make one step: every due update on the next `accumulate` batches."""
         group = [next(self._stream) for _ in range(self.accumulate)]
         moved = [batch.to(self.machine.device) for batch in group]
-        torch.manual_seed(Key.of(self.seed, self.update, "torch", self.machine.rank).state)
+        _seed_torch(self.machine.device, Key.of(self.seed, self.update, "torch", self.machine.rank).state)
         progress = Progress(self.update, Key.of(self.seed, self.update), Sums(self.sums))
         sums: dict[str, Tensor] = {}
         for stage in self._stages:
@@ -232,6 +232,15 @@ class Loop:
         self._streak = state["streak"].to(self.machine.device)
         for stage, saved in zip(self._stages, state["steps"], strict=True):
             stage.step.load_state_dict(saved)
+
+
+def _seed_torch(device: torch.device, seed: int) -> None:
+    """torch.manual_seed for the CPU and this device alone: for devices not in use it would queue a call at every step."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 def _parameters(update: Update) -> Iterator[nn.Parameter]:

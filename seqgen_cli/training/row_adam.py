@@ -71,6 +71,8 @@ class RowAdam(Optimizer):
             if skip.item():  # no device to wait for
                 return
             skip = None
+        if not row_U.shape[0]:
+            return
         runs = _runs(row_U, state["steps"])
         if len(runs) * _LONG_RUN <= row_U.shape[0]:
             _step_runs(parameter, state, runs, gradient=values_U, group=group, skip=skip)
@@ -83,8 +85,6 @@ class RowAdam(Optimizer):
 
 def _runs(row_U: Tensor, steps_R: Tensor) -> list[tuple[int, int, int]]:
     """Runs of consecutive rows with the same clock: first row, its place in `row_U`, and length."""
-    if not row_U.shape[0]:
-        return []
     steps_U = steps_R[row_U]
     breaks = ((row_U[1:] != row_U[:-1] + 1) | (steps_U[1:] != steps_U[:-1])).nonzero().squeeze(1) + 1
     if breaks.shape[0] * _LONG_RUN > row_U.shape[0]:

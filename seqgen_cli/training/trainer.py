@@ -29,7 +29,7 @@ class Trainer:
         log_every: updates between log lines.
         samples: validation sentences whose translations are written at each validation.
         decode_limit: validation sentences decoded for the translation metrics; None: all; 0: none.
-        tensorboard: also write TensorBoard events.
+        tensorboard: also write TensorBoard events. plots: draw the curves at the end.
         progress: draw a progress bar on a terminal.
     """
 
@@ -50,6 +50,7 @@ class Trainer:
     samples: Annotated[int, Ge(0)] = 8
     decode_limit: Annotated[int, Ge(0)] | None = 500
     tensorboard: bool = True
+    plots: bool = True
     progress: bool = True
 
     def __post_init__(self) -> None:

@@ -161,7 +161,7 @@ def test_a_bug_gives_a_line_and_debug_the_traceback(flag, capsys, monkeypatch) -
     [
         (KeyboardInterrupt(), 130, "interrupted."),
         (OSError(28, "No space left on device", "runs/x/model"), 1, "runs/x/model: the disk is full."),
-        (PermissionError(13, "Permission denied", "/root/x"), 1, "/root/x: permission denied."),
+        (PermissionError(13, "Permission denied", "/etc/x"), 1, "/etc/x: permission denied."),
         (MemoryError(), 1, "out of memory."),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 1, "out of memory."),
     ],

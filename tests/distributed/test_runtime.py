@@ -102,6 +102,11 @@ def test_a_device_that_is_not_there_is_refused() -> None:
             Runtime(device=name)
 
 
+def test_half_precision_on_a_cpu_is_refused() -> None:
+    with pytest.raises(RequestError, match="On a CPU use bf16 or fp32"):
+        Runtime(device="cpu", precision="fp16").start()
+
+
 def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("SEQGEN_CACHE", str(tmp_path))
     assert Runtime(device="cpu").cache_folder == tmp_path

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import pickle
-import subprocess
-import sys
-import textwrap
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -200,28 +199,22 @@ def test_writing_replaces_a_damaged_checkpoint_of_that_step(run: Path) -> None:
 @pytest.mark.parametrize("limit", [0, 100, 900])
 def test_a_full_disk_leaves_the_earlier_checkpoints_and_nothing_else(run: Path, limit: int) -> None:
     """The limit on a file's size stands in for a full disk: it strikes in the weights, and in the training state."""
-    code = f"""
-        import resource, sys
-        from pathlib import Path
-        from tests.faults.test_checkpoints import save
-        from seqgen_cli.errors import SeqgenError
-        resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+    reading, writing = multiprocessing.Pipe(duplex=False)
+
+    def work() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         try:
-            save(Path(sys.argv[1]), 400)
+            save(run, 400)
         except SeqgenError as error:
-            print(error)
-    """
-    answer = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), str(run)],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert "step-400 could not be written (File too large" in answer.stdout.replace("I/O error: ", "").replace(
-        "Error while serializing: ", ""
-    )
-    assert "Earlier checkpoints are intact" in answer.stdout
+            writing.send(str(error))
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    assert reading.poll(60)
+    message = reading.recv()
+    process.join()
+    assert "step-400 could not be written" in message and "File too large" in message
+    assert "Earlier checkpoints are intact" in message
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-100", "step-200", "step-300"]
     assert checkpoints.find(f"{run}:last", print).name == "step-300"
 
@@ -230,3 +223,20 @@ def test_shared_tensors_are_stored_once() -> None:
     model, output = nn.Linear(3, 3), nn.Linear(3, 3)
     output.weight = model.weight
     assert set(checkpoints.network_weights(model, output)) == {"model.weight", "model.bias", "output.bias"}
+
+
+def test_weights_whose_first_byte_looks_like_a_pickle_are_read(tmp_path: Path) -> None:
+    """A safetensors file begins with the length of its header, whose lowest byte may be 0x80, a pickle's first."""
+    for length in range(1, 300):
+        folder = checkpoints.write(
+            tmp_path / "checkpoints" / "step-1",
+            Manifest(1),
+            weights={"model." + "x" * length: torch.ones(1)},
+            state=None,
+            config={},
+            save_tokenizers=lambda place: None,
+        )
+        if (folder / "model.safetensors").read_bytes()[:1] == b"\x80":
+            assert checkpoints.verify(folder).step == 1
+            return
+    pytest.fail("no header of such a length came about")

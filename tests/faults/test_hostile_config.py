@@ -101,13 +101,33 @@ def test_a_target_must_be_a_class_of_its_groups_own_package(checkpoint: Path, ta
     assert not ran.exists() and "hostile_package" not in sys.modules, "a stranger's module is not even imported"
 
 
+@pytest.mark.parametrize(
+    ("group", "target"),
+    [
+        ("data", "seqgen_cli.data.store.Path"),  # a class in a module of ours, defined elsewhere
+        ("data", "seqgen_cli.data.store.TextWriter"),  # ours, of that package, but no corpus: it would write files
+        ("data", "seqgen_cli.data.cleaning.StandardCleaning"),
+        ("cleaning", "seqgen_cli.data.corpora.TextCorpus"),
+        ("runtime", "seqgen_cli.runtime.Path"),
+        ("trainer", "seqgen_cli.training.trainer.Watch"),
+        ("optimizer", "seqgen_cli.training.trainer.Trainer"),
+        ("metrics", "seqgen_cli.metrics.base.Figure"),
+        ("nothing", "seqgen_cli.models.transformer.Transformer"),
+    ],
+)
+def test_every_part_must_be_of_its_group(checkpoint: Path, group: str, target: str) -> None:
+    change(checkpoint, group, value={"_target_": target})
+    with pytest.raises(RequestError, match=f"{group}._target_={target} is not a choice of {group}"):
+        build.from_checkpoint(checkpoint)
+
+
 def test_a_users_package_needs_their_word(checkpoint: Path, monkeypatch) -> None:
     (checkpoint / "trusted_choices.py").write_text(
         "from seqgen_cli.models.transformer import Transformer\nclass Mine(Transformer):\n    pass\n"
     )
     monkeypatch.syspath_prepend(checkpoint)
     change(checkpoint, "model", "_target_", value="trusted_choices.Mine")
-    with pytest.raises(RequestError, match=r"If you trust the package that defines it, say trust=\[package\]"):
+    with pytest.raises(RequestError, match=r"If you trust the package that defines it, say trust=\[trusted_choices\]"):
         build.from_checkpoint(checkpoint)
     with pytest.raises(RequestError):
         build.from_checkpoint(checkpoint, trust=["trusted"])
@@ -184,7 +204,7 @@ def test_weights_that_do_not_fit_are_named(checkpoint: Path) -> None:
     cases = [
         ({key: value for key, value in whole.items() if key != name}, f"no {name}"),
         ({**whole, "model.extra": torch.zeros(1)}, "an unknown model.extra"),
-        ({**whole, name: torch.zeros(1, 2, 3)}, f"another shape of {name}"),
+        ({**whole, name: torch.zeros(1, 2, 3)}, f"{name} of shape (1, 2, 3) where {tuple(whole[name].shape)} is needed"),
     ]
     for weights, message in cases:
         save_file(weights, path)

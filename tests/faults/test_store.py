@@ -134,7 +134,7 @@ def test_processes_at_once_build_once(tmp_path: Path) -> None:
     processes = [FORK.Process(target=_prepare_and_say, args=(tmp_path, barrier, queue)) for _ in range(3)]
     for process in processes:
         process.start()
-    results = [queue.get(timeout=60) for _ in processes]
+    results = [queue.get(timeout=300) for _ in processes]
     for process in processes:
         process.join()
     assert all(result[1:] == results[0][1:] for result in results)
@@ -219,7 +219,7 @@ def test_a_full_disk_is_one_sentence_that_names_the_folder(tmp_path: Path) -> No
     corpus, queue = corpus_at(tmp_path), FORK.Queue()
     process = FORK.Process(target=_prepare_on_a_full_disk, args=(tmp_path, queue))
     process.start()
-    code, message = queue.get(timeout=60)
+    code, message = queue.get(timeout=300)
     process.join()
     assert code == 1 and message.startswith(f"No space is left for prepared data in {tmp_path / 'cache'}")
     assert [path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []

@@ -1,0 +1,75 @@
+"""docs/adding_a_choice.md, followed word for word: its files written, its commands run, in an empty folder."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).parents[2] / "docs" / "adding_a_choice.md").read_text(encoding="utf-8")
+FILES = dict(re.findall(r"^`([\w/.]+)`:\n\n```(?:python|yaml)\n(.*?)```$", PAGE, flags=re.MULTILINE | re.DOTALL))
+COMMANDS = "\n".join(re.findall(r"^```bash\n(.*?)```$", PAGE, flags=re.MULTILINE | re.DOTALL))
+
+
+def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "SEQGEN_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory):
+    """The folder after every file of the page was written and every command run, and what they printed."""
+    folder = tmp_path_factory.mktemp("mychoices")
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    done = run(COMMANDS, folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_page_lists_exactly_the_files_it_gives():
+    listed = re.findall(r"^      ([\w/.]+)$", PAGE, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(FILES)
+
+
+def test_both_choices_train_and_translate(followed):
+    folder, done = followed
+    (run_folder,) = (folder / "runs").iterdir()
+    assert run_folder.name.startswith("phrasebook-transformer-angular_softmax-focal-")
+    lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert lines[-1]["update"] == 20
+    first, last = (line["valid_nll"] for line in lines if "valid_nll" in line)
+    # The least that cosines between -15 and 15 allow over 800 words, and better than after 10 updates.
+    assert math.log1p(799 * math.exp(-30)) < last < first
+    assert "scale: 15" in (run_folder / "config.yaml").read_text(encoding="utf-8")
+    assert done.stdout.splitlines()[-1] != ""
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("output.scale=-1", "output.scale"),
+        ("output.scales=15", "Did you mean output.scale"),
+        ("objective.gama=1", "Did you mean objective.gamma"),
+    ],
+)
+def test_mistakes_in_them_are_refused_by_name(followed, override, said):
+    folder, _ = followed
+    script = f"PYTHONPATH=$PWD seqgen train --config-dir configs output=angular_softmax objective=focal {override}"
+    done = run(script, folder)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_checkpoint_naming_them_needs_trust(followed):
+    folder, _ = followed
+    done = run("PYTHONPATH=$PWD seqgen translate --ckpt runs/* <<< 'これは本です。'", folder)
+    assert done.returncode == 2
+    assert "trust=[angular]" in done.stderr

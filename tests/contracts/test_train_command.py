@@ -1,0 +1,182 @@
+"""seqgen train from its settings to what it leaves: budgets, early stopping, averaging, starting from other weights, dry runs."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
+from seqgen_cli import build
+from seqgen_cli.cli import main
+from seqgen_cli.commands import train
+from seqgen_cli.commands.averaging import mean_weights
+from seqgen_cli.commands.session import Session
+from seqgen_cli.errors import RequestError
+from seqgen_cli.training import checkpoints
+from seqgen_cli.training.trainer import Trainer, Watch
+from tests.faults.test_resume import TINY, model_settings, records
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def asked(cache: Path, tmp_path: Path) -> list[str]:
+    places = [f"runtime.cache_folder={cache}", f"runtime.runs_folder={tmp_path / 'runs'}"]
+    return [*TINY, *model_settings("transformer"), *places, "trainer.decode_limit=0", "trainer.samples=0"]
+
+
+def run(*overrides: str) -> dict[str, Any]:
+    return train.run(build.compose("train", overrides))
+
+
+@pytest.mark.parametrize(
+    ("budget", "per_epoch", "total"),
+    [
+        ({"steps": 7}, 10.0, 7),
+        ({"epochs": 2}, 10.0, 20),
+        ({"epochs": 2}, 3.5, 7),
+        ({"epochs": 0.5}, 3.0, 2),
+        ({"steps": 7, "epochs": 0.1}, 10.0, 1),
+        ({"minutes": 1}, 10.0, None),
+    ],
+)
+def test_what_a_budget_buys(budget: dict[str, float], per_epoch: float, total: int | None) -> None:
+    assert Trainer(**budget).total_updates(per_epoch) == total  # type: ignore[arg-type]
+
+
+def test_updates_of_an_epoch_count_accumulation_and_ranks() -> None:
+    assert Trainer(steps=1, accumulate=3).updates_per_epoch(60, world_size=4) == 5
+
+
+@pytest.mark.parametrize("settings", [{}, {"steps": 1, "average": 3}])
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, int]) -> None:
+    with pytest.raises(RequestError, match=r"set trainer\.(steps|keep_best)"):
+        Trainer(**settings)  # type: ignore[arg-type]
+
+
+def test_watch_counts_validations_since_the_best() -> None:
+    falling, rising = Watch("nll", higher=False), Watch("bleu", higher=True)
+    for step, value in enumerate([3.0, 2.0, 2.0, math.nan, 1.5], start=1):
+        falling.see({"nll": value}, step)
+        rising.see({"bleu": value}, step)
+    assert (falling.best, falling.best_step, falling.bad) == (1.5, 5, 0)
+    assert (rising.best, rising.best_step, rising.bad) == (3.0, 1, 4)
+    with pytest.raises(RequestError, match=r"trainer\.best_metric=ter is not measured in this run. What is: bleu, nll"):
+        Watch("ter", higher=False).see({"nll": 1.0, "bleu": 2.0}, 1)
+
+
+def test_patience_ends_a_run_that_no_longer_improves(asked: list[str]) -> None:
+    """A learning rate of nearly nothing: the figures of all validations are equal, so none is a new best."""
+    result = run(*asked, "trainer.steps=50", "trainer.evaluate_every=2", "trainer.patience=3", "optimizer.lr=1e-30")
+    assert (result["update"], result["best_update"]) == (8, 2)
+
+
+def test_minutes_end_a_run_and_count_what_was_spent_before(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, "seconds", property(lambda self: 10.0 * self.loop.update))
+    result = run(*asked, "trainer.minutes=1")
+    assert result["update"] == 6
+
+
+def test_a_budget_in_epochs_reads_every_batch_once(asked: list[str]) -> None:
+    folder = Path(run(*asked, "trainer.epochs=1")["run"])
+    config = build.compose("train", [*asked, "trainer.steps=1"])
+    prepared = build.prepared(config, build.start_runtime(config))
+    lengths_n = prepared.splits["train"].target_lengths_n
+    assert lengths_n is not None and records(folder)[-1]["tokens"] == lengths_n.sum()
+
+
+def test_the_average_of_the_best_is_kept_where_better(asked: list[str]) -> None:
+    """A large learning rate makes the weights bounce, so that their mean is better than each."""
+    budget = ["trainer.steps=60", "trainer.evaluate_every=5", "trainer.keep_best=4", "trainer.average=4"]
+    result = run(*asked, *budget, "optimizer.lr=0.05", "schedule=constant", "model.dropout=0")
+    folders = checkpoints.ranked(Path(result["run"]) / "checkpoints")[:4]
+    mean = mean_weights(folders)
+    loaded = [load_file(folder / "model.safetensors") for folder in folders]
+    for name, tensor in mean.items():
+        assert_close(tensor, torch.stack([weights[name] for weights in loaded]).mean(0), rtol=1e-5, atol=1e-6)
+    assert result["average_kept"] == (result["average_nll"] < result["nll"])
+    found = checkpoints.find(result["run"], print)
+    assert (found.name == "average") == result["average_kept"]
+    if result["average_kept"]:
+        stored = load_file(found / "model.safetensors")
+        assert all(torch.equal(tensor, mean[name]) for name, tensor in stored.items())
+        assert checkpoints.verify(found).metrics["nll"] == result["average_nll"]
+
+
+def test_what_is_evaluated_with_a_moving_average_is_what_is_stored(asked: list[str]) -> None:
+    result = run(*asked, "trainer.steps=10", "trainer.ema_decay=0.5", "optimizer.lr=0.05")
+    folder = checkpoints.find(result["run"], print)
+    restored = build.from_checkpoint(folder)
+    objective = build.objective(restored.config, restored.model, restored.output).eval()
+    prepared = build.prepared(restored.config, build.start_runtime(restored.config))
+    valid = prepared.splits["valid"]
+    sums = objective.evaluate(valid.batch(list(range(len(valid)))))
+    assert float(sums["nll"] / sums["tokens"]) == pytest.approx(result["nll"], rel=1e-5)
+    raw = checkpoints.read_state(folder)["raw"]
+    assert not torch.equal(raw["output.bias"], load_file(folder / "model.safetensors")["output.bias"])
+
+
+def test_init_from_starts_with_the_others_weights_and_tokenizers(asked: list[str], tmp_path: Path) -> None:
+    first = run(*asked, "trainer.steps=6", "optimizer.lr=0.01")
+    other = ["data.corpus_seed=2", "trainer.steps=1", "optimizer.lr=1e-30", f"init_from={first['run']}"]
+    second = run(*asked, *other)
+    folders = [checkpoints.find(result["run"], print) for result in (first, second)]
+    weights = [load_file(folder / "model.safetensors") for folder in folders]
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+    for place in (folders[0] / "tokenizers").iterdir():
+        assert place.read_bytes() == (folders[1] / "tokenizers" / place.name).read_bytes()
+
+
+def test_init_from_another_shape_is_refused(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    first = run(*asked, "trainer.steps=1")
+    assert main(["train", *asked, "trainer.steps=1", "model.ffn_size=24", f"init_from={first['run']}"]) == 2
+    message = capsys.readouterr().err
+    assert "does not fit this run's model and output" in message and "model.decoder" in message
+
+
+def test_dry_run_says_what_the_budget_buys_and_trains_nothing(
+    asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *asked, "trainer.steps=20", "trainer.accumulate=2", "--dry-run"]) == 0
+    shown = {line[:24].strip(): line[24:].strip() for line in capsys.readouterr().out.splitlines()}
+    assert not (tmp_path / "runs").exists()
+    config = build.compose("train", [*asked, "trainer.steps=20", "trainer.accumulate=2"])
+    prepared = build.prepared(config, build.start_runtime(config))
+    sizes = (prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size)
+    model, output = build.network(config, *sizes)
+    count = sum(p.numel() for network in (model, output) for p in network.parameters())
+    assert shown["parameters"] == shown["trainable parameters"] == f"{count:,}"
+    assert float(shown["weights mib"]) == pytest.approx(4 * count / 2**20, abs=0.01)
+    assert float(shown["optimizer mib"]) == pytest.approx(8 * count / 2**20, abs=0.01)
+    assert float(shown["activations mib"]) > 0
+    assert float(shown["updates per epoch"]) == int(shown["batches per epoch"]) / 2
+    assert float(shown["epochs"]) == pytest.approx(20 / float(shown["updates per epoch"]), abs=0.01)
+
+
+def test_the_bar_is_quiet_off_a_terminal_and_results_alone_go_to_stdout(
+    asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *asked, "trainer.steps=2"]) == 0
+    answer = capsys.readouterr()
+    assert [line.split()[0] for line in answer.out.splitlines()] == ["run", "best"]
+    assert "update 2 of 2: validation: nll" in answer.err and "\r" not in answer.err
+
+
+def test_a_metric_that_is_not_one_is_refused_before_training(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *asked, "trainer.steps=1", "trainer.best_metric=blue"]) == 2
+    assert "blue is not a metric" in capsys.readouterr().err
+
+
+def test_metrics_are_strict_json(asked: list[str]) -> None:
+    folder = Path(run(*asked, "trainer.steps=2")["run"])
+    for line in [*(folder / "metrics.jsonl").read_text().splitlines(), (folder / "result.json").read_text()]:
+        json.loads(line, parse_constant=lambda name: pytest.fail(name))

@@ -1,0 +1,127 @@
+"""Data parallelism is a way to compute the same thing: two ranks = one process that accumulates two batches."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
+from seqgen_cli import build
+from seqgen_cli.cli import main
+from seqgen_cli.commands import train
+from seqgen_cli.runtime import Runtime, shut_down
+from seqgen_cli.training import checkpoints
+from seqgen_cli.training.loop import Loop
+from seqgen_cli.training.optimizers import Adam
+from seqgen_cli.training.schedules import InverseSqrt
+from tests.toys import OneProcess, Regression, stream
+
+SIZES = [5, 1, 7, 3]
+
+
+def toy_loop(machine, batches, accumulate):  # type: ignore[no-untyped-def]
+    """Adam, clipped, warmed up, on the toy regression."""
+    model = Regression()
+    updates = model.updates(Adam(lr=0.05).make)
+    return model, Loop(updates, batches, machine, InverseSqrt(3), seed=1, accumulate=accumulate, clip_norm=0.5)
+
+
+def figures(loop: Loop) -> dict[str, float]:
+    return {**loop.take_figures(), "batches": loop.batches, **{name: count.item() for name, count in loop.totals.items()}}
+
+
+def _as_rank(rank: int, port: int, work: Callable[[], Any]) -> None:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    work()
+
+
+def on_two_ranks(work: Callable[[], Any]) -> None:
+    """Run `work` in two processes with the environment that torchrun gives; forked, so that nothing is imported again."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_as_rank, args=(rank, port, work)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=240)
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    assert codes == [0, 0]
+
+
+def test_two_ranks_make_the_steps_of_one(tmp_path: Path) -> None:
+    """In float64, with unequal batches, accumulation on each rank, clipping, and global metrics."""
+
+    def work() -> None:
+        runtime = Runtime(device="cpu", threads=1).start(1)
+        model, loop = toy_loop(runtime, stream(SIZES, runtime.rank, 2), accumulate=2)
+        for _ in range(6):
+            loop.step()
+        if runtime.is_main:
+            torch.save({"weights": list(model.parameters()), "figures": figures(loop)}, tmp_path / "two.pt")
+        shut_down()
+
+    on_two_ranks(work)
+    two = torch.load(tmp_path / "two.pt", weights_only=True)
+    model, loop = toy_loop(OneProcess(), stream(SIZES), accumulate=4)
+    for _ in range(6):
+        loop.step()
+    for own, other in zip(model.parameters(), two["weights"], strict=True):
+        assert_close(own, other, rtol=0, atol=1e-10)
+    one = figures(loop)
+    assert one.keys() == two["figures"].keys()
+    for name, value in one.items():
+        assert_close(value, two["figures"][name], rtol=1e-9, atol=1e-12)
+
+
+def test_two_ranks_train_the_run_that_one_process_trains(tmp_path: Path) -> None:
+    """The whole command: sharded batches, sharded validation and decoding, one writer."""
+    asked = [
+        "data.train_size=400",
+        "data.valid_size=31",
+        "data.test_size=10",
+        "tokenizer.vocab_size=700",
+        "batching.max_tokens=400",
+        "model.hidden_size=16",
+        "model.ffn_size=16",
+        "model.encoder_layers=1",
+        "model.decoder_layers=1",
+        "model.dropout=0",
+        "trainer.epochs=null",
+        "trainer.steps=6",
+        "trainer.log_every=3",
+        "trainer.decode_limit=5",
+        "trainer.samples=3",
+        "trainer.plots=false",
+        "decoding=greedy",
+        f"runtime.cache_folder={tmp_path / 'cache'}",
+    ]
+    one = Path(
+        train.run(build.compose("train", [*asked, "trainer.accumulate=2", f"runtime.runs_folder={tmp_path / 'one'}"]))["run"]
+    )
+    on_two_ranks(lambda: sys.exit(main(["train", *asked, f"runtime.runs_folder={tmp_path / 'two'}"])))
+    (two,) = (tmp_path / "two").iterdir()
+    weights = [load_file(checkpoints.find(run, print, last=True) / "model.safetensors") for run in (one, two)]
+    for name, tensor in weights[0].items():
+        assert_close(tensor, weights[1][name], rtol=0, atol=2e-6)
+    lines = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (one, two)]
+    assert len(lines[0]) == len(lines[1]) == 3
+    for mine, theirs in zip(*lines, strict=True):
+        assert mine.keys() == theirs.keys()
+        for name in mine.keys() - {"seconds", "tokens_per_second"}:
+            assert_close(float(mine[name]), float(theirs[name]), rtol=1e-4, atol=1e-4)
+    names = [sorted(path.name for path in (run / "samples").iterdir()) for run in (one, two)]
+    assert names[0] == names[1] == ["step-6.txt"]
+    assert (one / "samples/step-6.txt").read_text() == (two / "samples/step-6.txt").read_text()
