@@ -43,7 +43,7 @@ def command_of(group: str) -> str:
 def built(group: str, config: Any) -> Any:
     """The object of a group's choice, as build makes it."""
     if group in ("model", "output", "objective"):
-        model, output = build.network(config, 11, 13, torch.arange(13))
+        model, output = build.network(config, 11, 13, torch.arange(13, device="cpu"))
         return {"model": model, "output": output, "objective": build.objective(config, model, output)}[group]
     return build.make(config[group], group, total_updates=100)
 
@@ -90,7 +90,7 @@ def test_every_combination_fits_or_is_refused_and_steps_on_the_meta_device(model
         assert f"objective={objective.stem}" in refused and f"model={model.stem}" in refused and "Use " in refused
         return
     with torch.device("meta"):
-        networks = build.network(config, 11, 13, torch.arange(13))
+        networks = build.network(config, 11, 13, torch.arange(13, device="cpu"))
         trained = build.objective(config, *networks)
     for update in trained.updates(lambda named: torch.optim.SGD([p for _, p in named], lr=0.1)):
         loss = update.module(random_batch().to("meta"), Progress(0, Key.of(1, 0)))
