@@ -259,6 +259,21 @@ def test_sampling_says_where_every_word_is_excluded(choice: str) -> None:
 
 
 @every_layer
+@every_size
+def test_the_only_word_left_is_drawn_however_improbable(choice: str, vocab_size: int) -> None:
+    """All others are excluded, some twice; its own probability may be as small as exp(-400)."""
+    layer = random_layer(choice, vocab_size)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(10)
+    left = int(layer.log_probs(hidden(1))[0].argmin())
+    others = torch.tensor([word for word in range(vocab_size) if word != left])
+    exclude_NX = torch.cat([others, others[:2], torch.tensor([-1])]).expand(3, -1)
+    uniform_N = torch.tensor([1e-9, 0.5, 1 - 1e-9], dtype=torch.float64)
+    assert layer.sample(hidden(1).expand(3, -1), uniform_N, exclude_NX=exclude_NX).tolist() == [left] * 3
+
+
+@every_layer
 def test_no_predictions(choice: str) -> None:
     layer = random_layer(choice, 2).train()
     hidden_ND, none_N = hidden(0).requires_grad_(), torch.zeros(0, dtype=torch.int64)
