@@ -103,7 +103,8 @@ def _run(request: Request) -> int:
         return 0
     build.check(config)
     runtime.start_logging(request.debug)
-    place = figures_file(config.get("json"))
+    place = file_to_write("--json", config.get("json"))
+    file_to_write("--output", config.get("output_file"))
     try:
         figures = importlib.import_module(f"seqgen_cli.commands.{request.command}").run(config)
     finally:
@@ -113,10 +114,10 @@ def _run(request: Request) -> int:
     return 0
 
 
-def figures_file(name: str | None) -> Path | None:
-    """Where --json asks to write, refused before any work where that cannot be."""
+def file_to_write(flag: str, name: str | None) -> Path | None:
+    """The file that a flag asks to write, refused before any work where that cannot be."""
     if name is not None and not Path(name).absolute().parent.is_dir():
-        raise RequestError(f"--json {name}: its folder does not exist.")
+        raise RequestError(f"{flag} {name}: its folder does not exist.")
     return Path(name) if name is not None else None
 
 

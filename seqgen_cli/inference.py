@@ -21,7 +21,7 @@ from tqdm import tqdm
 from seqgen_cli import build
 from seqgen_cli.data.batch import Batch, make_batch
 from seqgen_cli.data.batching import ByTokens
-from seqgen_cli.data.sentences import joined, split_long
+from seqgen_cli.data.sentences import joined, split_long, with_prefixes
 from seqgen_cli.data.tokenizers import Tokenizer
 from seqgen_cli.decoding.base import Decoder, Specials
 from seqgen_cli.decoding.beam import BeamSearch
@@ -123,17 +123,23 @@ class Translator:
         self.batch_tokens = batch_tokens
         self.max_source_tokens = max_source_tokens
 
-    def translate(self, lines: Sequence[str], progress: bool = False) -> list[Translation]:
+    def translate(self, lines: Sequence[str], progress: bool = False, prefixes: Sequence[str] | None = None) -> list[Translation]:
         """One Translation a line.
 
         Args:
             lines: without line ends. A line of nothing but spaces gives an empty output.
             progress: show a bar on stderr, where that is a terminal.
+            prefixes: text that each line's output must begin with; "" leaves it free.
         """
-        return list(self.stream(lines, max(1, len(lines)), len(lines), progress))
+        return list(self.stream(lines, max(1, len(lines)), len(lines), progress, prefixes))
 
     def stream(
-        self, lines: Iterable[str], window: int = 2000, total: int | None = None, progress: bool = False
+        self,
+        lines: Iterable[str],
+        window: int = 512,
+        total: int | None = None,
+        progress: bool = False,
+        prefixes: Iterable[str] | None = None,
     ) -> Iterator[Translation]:
         """One Translation a line, in order, from any number of lines in bounded memory.
 
@@ -141,11 +147,13 @@ class Translator:
             window: most lines read, and batched by length, before their translations are yielded. The first windows
                 are smaller, so that output starts soon.
             total: number of lines, where known, for the bar.
+            prefixes: one for each line, as of `translate`.
         """
-        iterator, done, size = iter(lines), 0, min(window, 64 if total is None or total > window else window)
+        iterator, done, size = with_prefixes(lines, prefixes), 0, min(window, 64 if total is None or total > window else window)
         with tqdm(total=total, desc="translating", unit=" lines", leave=False, disable=None if progress else True) as bar:
             while chunk := list(islice(iterator, size)):
-                yield from self._translate(chunk, done, bar.update)
+                texts, beginnings = zip(*chunk, strict=True)
+                yield from self._translate(texts, beginnings, done, bar.update)
                 done, size = done + len(chunk), min(window, 2 * size)
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[Likelihood]:
@@ -183,8 +191,11 @@ class Translator:
                     results[row] = Alignment(source, target, weights_TS[: len(target), : len(source)])
         return [result for result in results if result is not None]
 
-    def _translate(self, lines: Sequence[str], first: int, advance: Callable[[int], object]) -> list[Translation]:
+    def _translate(
+        self, lines: Sequence[str], prefixes: Sequence[str], first: int, advance: Callable[[int], object]
+    ) -> list[Translation]:
         """Translate one window, whose first line has number `first`: a sampling decoder draws by (seed, line number)."""
+        prefix_ids = self.target_tokenizer.encode(prefixes)
         parts = split_long(self.source_tokenizer, lines, self.max_source_tokens)
         flat = [(line, place, ids) for line, group in enumerate(parts) for place, ids in enumerate(group)]
         outputs: list[list[Hypothesis]] = [[] for _ in flat]
@@ -193,19 +204,23 @@ class Translator:
             for rows in self._plan([ids for *_, ids in flat]):
                 # Parts of a line differ in the high bits of the index.
                 index = [first + flat[row][0] + (flat[row][1] << 40) for row in rows]
-                found = self._decode(index, [flat[row][2] for row in rows])
+                begun = [prefix_ids[flat[row][0]] if flat[row][1] == 0 else prefix_ids[0][:0] for row in rows]
+                found = self._decode(index, [flat[row][2] for row in rows], begun)
                 for row, hypotheses in zip(rows, found, strict=True):
                     outputs[row] = hypotheses
                 advance(sum(flat[row][1] == 0 for row in rows))
         rest = iter(outputs)
         return [_assembled([next(rest) for _ in group]) for group in parts]
 
-    def _decode(self, index: Sequence[int], sources: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
-        """Decode one batch: the hypotheses of each source, best first."""
+    def _decode(
+        self, index: Sequence[int], sources: Sequence[np.ndarray], prefixes: Sequence[np.ndarray]
+    ) -> list[list[Hypothesis]]:
+        """Decode one batch: the hypotheses of each source, best first, each beginning with the source's prefix."""
         tokenizer = self.target_tokenizer
         specials = Specials(tokenizer.pad, tokenizer.unk, tokenizer.bos, tokenizer.eos)
         with self.runtime.autocast():
-            found = generate(self.networks, self.decoder, self._batch(index, sources, None), specials)
+            forced = self._forced(prefixes)
+            found = generate(self.networks, self.decoder, self._batch(index, sources, None), specials, None, *forced)
         ids_BKT, lengths_BK, truncated_BK = found.ids_BKT.tolist(), found.lengths_BK.tolist(), found.truncated_BK.tolist()
         log_probs_BK, scores_BK = found.log_probs_BK.tolist(), found.scores_BK.tolist()
         results = []
@@ -221,6 +236,15 @@ class Translator:
                 ]
             )
         return results
+
+    def _forced(self, prefixes: Sequence[np.ndarray]) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """The prefixes as ids and lengths, (B, P) and (B,); None where no output has one."""
+        lengths_B = torch.tensor([len(ids) for ids in prefixes])
+        if not lengths_B.any():
+            return None, None
+        rows = [torch.as_tensor(ids, dtype=torch.int64) for ids in prefixes]
+        prefix_BP = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.target_tokenizer.pad)
+        return prefix_BP.to(self.runtime.device), lengths_B.to(self.runtime.device)
 
     def _log_probs(self, batch: Batch) -> list[float]:
         """log p of each target of the batch; of an ensemble, under the average distribution of each word."""

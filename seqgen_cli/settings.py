@@ -17,6 +17,7 @@ TOP_LEVEL: dict[str, Any] = {
     "ckpt": Files,
     "trust": str | list[str],
     "input": str | None,
+    "prefix": str | None,
     "output_file": str | None,
     "source": str | None,
     "target": str | None,

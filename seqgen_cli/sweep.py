@@ -42,7 +42,7 @@ def sweep(command: str, overrides: Sequence[str], debug: bool) -> int:
     """
     if runtime.world_size() > 1:
         raise RequestError("-m cannot run under torchrun. Start one process, and give each job its GPUs by a Hydra launcher.")
-    place = cli.figures_file(_given(overrides, "json"))
+    place = cli.file_to_write("--json", _given(overrides, "json"))
     swept = [override for override in overrides if not override.startswith("json=")]
     name = hashlib.sha256(json.dumps([command, *sorted(swept)]).encode()).hexdigest()[:8]
     folder = Path(_given(overrides, "runtime.runs_folder") or "runs") / "sweeps" / name

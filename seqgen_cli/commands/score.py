@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from seqgen_cli import build, inference
 from seqgen_cli.data.cleaning import chunks
-from seqgen_cli.data.corpora import Pair, aligned, open_text, read_lines
+from seqgen_cli.data.corpora import Pair, aligned, check_aligned, open_text, read_lines
 from seqgen_cli.errors import RequestError
 from seqgen_cli.inference import Translator
 from seqgen_cli.metrics.perplexity import Likelihood, perplexity
@@ -30,6 +30,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         raise RequestError("seqgen score needs --ckpt RUN, --source FILE and --target FILE.")
     for path in (config.source, config.target):  # missing files are found before the model is loaded
         open_text(Path(path)).close()
+    check_aligned(Path(config.source), Path(config.target))
     pairs = aligned(read_lines(Path(config.source)), read_lines(Path(config.target)), config.source, config.target)
     translator = inference.open_checkpoints(config.ckpt, build.start_runtime(config), config.trust)
     with _opened(config.output_file) as file:

@@ -16,7 +16,7 @@ from typing import IO, Any, TextIO
 from omegaconf import DictConfig
 
 from seqgen_cli import build, plots
-from seqgen_cli.data.corpora import open_text
+from seqgen_cli.data.corpora import check_aligned, open_text, read_lines
 from seqgen_cli.errors import RequestError
 from seqgen_cli.inference import Translation, Translator, open_checkpoints
 
@@ -40,6 +40,9 @@ def run(config: DictConfig) -> dict[str, Any]:
         raise RequestError("seqgen translate needs --ckpt RUN: a run folder such as runs/X, or a checkpoint.")
     if config.input and config.output_file and Path(config.input).resolve() == Path(config.output_file).resolve():
         raise RequestError(f"The output {config.output_file} is the input itself: give another file.")
+    if config.prefix:  # missing or too short is found before the model is loaded
+        open_text(Path(config.prefix)).close()
+        check_aligned(Path(config.input or config.prefix), Path(config.prefix))
     asking = config.input is None and sys.stdin.isatty()
     counts: Counter[str] = Counter()
     with _input(config.input) as source:
@@ -47,7 +50,9 @@ def run(config: DictConfig) -> dict[str, Any]:
         lines, again = tee(_decoded(_prompted(source) if asking else source, config.input, config.invalid_utf8, counts))
         start = time.perf_counter()
         with _output(config.output_file) as target:
-            stream = translator.stream(again, 1 if asking else config.window, _line_count(config.input), progress=not asking)
+            prefixes = read_lines(Path(config.prefix)) if config.prefix else None
+            window, total = 1 if asking else config.window, _line_count(config.input)
+            stream = translator.stream(again, window, total, not asking, prefixes)
             for number, (line, translation) in enumerate(zip(lines, stream, strict=True), start=1):
                 _count(translation, counts)
                 _write(target, number, translation, translator.decoder.outputs)

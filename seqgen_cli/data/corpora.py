@@ -78,14 +78,39 @@ def aligned(sources: Iterable[str], targets: Iterable[str], source_name: str, ta
             rest = 1 + sum(1 for _ in (targets if source is None else sources))
             longer = count + rest
             lines = (count, longer) if source is None else (longer, count)
-            raise RequestError(
-                f"{source_name} has {lines[0]:,} lines but {target_name} has {lines[1]:,}: "
-                "a parallel corpus needs one target line for each source line."
-            )
+            raise _ragged(source_name, target_name, *lines)
         count += 1
         yield source, target
     if not count:
         raise RequestError(f"{source_name} and {target_name} are empty: a corpus needs at least one pair of lines.")
+
+
+def check_aligned(source: Path, target: Path) -> None:
+    """Count the lines of two files before any work on them; what can be read only once (a pipe) is left alone.
+
+    Raises:
+        RequestError: their numbers differ, or one cannot be read.
+    """
+    if source.is_file() and target.is_file():
+        lines = count_lines(source), count_lines(target)
+        if lines[0] != lines[1]:
+            raise _ragged(str(source), str(target), *lines)
+
+
+def count_lines(path: Path) -> int:
+    """Lines of a plain or gzipped file; the last may lack its end."""
+    count, last = 0, b"\n"
+    with open_text(path) as file:
+        for block in _undamaged(iter(lambda: file.read(1 << 20), b""), str(path)):
+            count, last = count + block.count(b"\n"), block[-1:]
+    return count + (last != b"\n")
+
+
+def _ragged(source_name: str, target_name: str, source_lines: int, target_lines: int) -> RequestError:
+    return RequestError(
+        f"{source_name} has {source_lines:,} lines but {target_name} has {target_lines:,}: "
+        "each line of one needs its line in the other."
+    )
 
 
 def read_lines(path: Path) -> Iterator[str]:

@@ -1,13 +1,15 @@
-"""Over-long lines: cut into parts that a model can read, and their translations joined again."""
+"""Over-long lines: cut into parts that a model can read, and their translations joined again. Lines paired with prefixes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat, zip_longest
 
 import numpy as np
 
 from seqgen_cli.data.tokenizers import Tokenizer
+from seqgen_cli.errors import RequestError
 
 # After Japanese full stops at once (closing brackets included), after Western ones where a space follows.
 _BOUNDARY = re.compile(r"(?<=[。．！？])(?![。．！？」』）])|(?<=[。．！？][」』）])|(?<=[.!?])\s+")
@@ -33,6 +35,18 @@ def joined(texts: Sequence[str]) -> str:
         space = " " if whole and text and ord(whole[-1]) < 0x2E80 else ""
         whole += space + text
     return whole
+
+
+def with_prefixes(lines: Iterable[str], prefixes: Iterable[str] | None) -> Iterator[tuple[str, str]]:
+    """Each line with the text its output must begin with ("": none); RequestError where there are not equally many."""
+    if prefixes is None:
+        yield from zip(lines, repeat(""))
+        return
+    for number, (line, prefix) in enumerate(zip_longest(lines, prefixes)):
+        if line is None or prefix is None:
+            problem = "more" if line is None else "fewer"
+            raise RequestError(f"There are {problem} prefixes than lines ({number:,}): give one for each, an empty one for none.")
+        yield line, prefix
 
 
 def _split(tokenizer: Tokenizer, line: str, room: int) -> list[np.ndarray]:

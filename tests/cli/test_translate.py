@@ -152,6 +152,31 @@ def test_equal_parts_of_a_line_are_drawn_apart(run: Path) -> None:
     assert repeats("greedy") and not repeats("sample")
 
 
+@pytest.mark.parametrize("decoding", ["beam", "sample"])
+def test_outputs_begin_as_asked(run: Path, tmp_path: Path, decoding: str) -> None:
+    """A prefix belongs to its line whatever the batches, to the first part of a long line, and to no empty line."""
+    lines = [*LINES[:4], "", "あい。" * 40]
+    prefixes = ["the cat", "", "dogs", "a", "cat", "the dog"]
+    translator = seqgen_cli.load(run, [f"decoding={decoding}", "max_source_tokens=60"], device="cpu")
+    free = [translation.text for translation in translator.translate(lines)]
+    forced = [translation.text for translation in translator.translate(lines, prefixes=prefixes)]
+    assert [text.startswith(prefix) for text, prefix in zip(forced, prefixes, strict=True)] == [True] * 4 + [False, True]
+    assert not any(text.startswith(prefixes[0]) for text in free)
+    assert forced[1] == free[1] and forced[4] == "" and forced[5][-20:] == free[5][-20:]
+    for name, texts in (("a.ja", lines), ("a.en", prefixes)):
+        (tmp_path / name).write_text("\n".join(texts), encoding="utf-8")
+    files = ["--input", str(tmp_path / "a.ja"), "--prefix", str(tmp_path / "a.en"), "--output", str(tmp_path / "out.en")]
+    settings = [f"decoding={decoding}", "max_source_tokens=60", "window=2", "runtime.device=cpu"]
+    assert translate("--ckpt", str(run), *files, *settings) == 0
+    assert (tmp_path / "out.en").read_text(encoding="utf-8").split("\n") == [*forced, ""]
+
+
+def test_prefixes_for_other_lines_are_refused(translator: Translator) -> None:
+    for prefixes, problem in (["a"], "fewer"), (["a", "b", "c"], "more"):
+        with pytest.raises(RequestError, match=rf"{problem} prefixes than lines \({min(2, len(prefixes))}\)"):
+            translator.translate(LINES[:2], prefixes=prefixes)
+
+
 def test_several_outputs_are_a_table(run: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "a.ja", tmp_path / "a.tsv"
     source.write_text("\n".join([LINES[0], "", LINES[1]]), encoding="utf-8")
@@ -276,15 +301,21 @@ def test_models_of_different_vocabularies_make_no_ensemble(run: Path, tmp_path: 
         (["--ckpt", "nowhere"], "nowhere does not exist"),
         (["--ckpt", "{run}", "--input", "missing.ja"], "missing.ja does not exist"),
         (["--ckpt", "{run}", "--input", "{run}/in", "--output", "{run}/in"], "is the input itself"),
-        (["--ckpt", "{run}", "--input", "{run}/in", "--output", "{run}/no/out"], "no such file or folder"),
+        (
+            ["--ckpt", "{run}", "--input", "{run}/in", "--output", "{run}/no/out"],
+            "--output {run}/no/out: its folder does not exist",
+        ),
+        (["--ckpt", "{run}", "--input", "{run}/in", "--prefix", "{run}/two"], "in has 1 lines but {run}/two has 2"),
+        (["--ckpt", "{run}", "--prefix", "missing.en"], "missing.en does not exist"),
         (["--ckpt", "{run}", "decoding.n_best=9"], "decoding.n_best=9 is more than decoding.beam_size=5"),
     ],
 )
 def test_wrong_requests(run: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "in").write_text("あ\n", encoding="utf-8")
-    assert translate(*[argument.format(run=run) for argument in arguments]) in (1, 2)
+    (run / "two").write_text("a\nb", encoding="utf-8")
+    assert translate(*[argument.format(run=run) for argument in arguments]) == 2
     error = capsys.readouterr().err
-    assert message in error and "Traceback" not in error
+    assert message.format(run=run) in error and "Traceback" not in error
     assert (run / "in").read_text(encoding="utf-8") == "あ\n"
 
 

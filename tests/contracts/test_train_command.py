@@ -162,6 +162,30 @@ def test_dry_run_says_what_the_budget_buys_and_trains_nothing(
     assert float(shown["epochs"]) == pytest.approx(20 / float(shown["updates per epoch"]), abs=0.01)
 
 
+def test_compiled_networks_train_as_others_and_leave_no_trace_in_checkpoints(asked, tmp_path, monkeypatch):
+    compiled: list[Any] = []
+
+    def compile_eagerly(function: Any, **options: Any) -> Any:
+        compiled.append(function)
+        return plain(function, backend="eager", **options)
+
+    plain = torch.compile
+    monkeypatch.setattr(torch, "compile", compile_eagerly)
+    stored = []
+    for compiling in ("false", "true"):
+        made = run(
+            *asked,
+            "trainer.steps=3",
+            "model.dropout=0",
+            f"runtime.compile={compiling}",
+            f"runtime.runs_folder={tmp_path / compiling}",
+        )
+        stored.append(load_file(checkpoints.find(made["run"], print) / "model.safetensors"))
+    assert len(compiled) == 1
+    assert stored[0].keys() == stored[1].keys()
+    assert_close(stored[1], stored[0], rtol=1e-4, atol=1e-6)
+
+
 def test_the_bar_is_quiet_off_a_terminal_and_results_alone_go_to_stdout(
     asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
