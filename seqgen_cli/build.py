@@ -45,6 +45,7 @@ __all__ = [
     "make",
     "network",
     "objective",
+    "output_layer",
     "plain",
     "prepared",
     "start_runtime",
@@ -144,6 +145,27 @@ def make(node: DictConfig | Mapping[str, Any], group: str, **passed: Any) -> Any
     given = {name: value for name, value in passed.items() if name in signatures.parameters(cls)}
     settings = {name: item for name, item in values.items() if name != "_target_"}
     return cls(**signatures.check_call(cls, settings, group, group, PASSED.get(group, frozenset()) | set(given)), **given)
+
+
+def output_layer(
+    choice: str, *, hidden_size: int, vocab_size: int, counts: Any = None, settings: Mapping[str, Any] | None = None
+) -> OutputLayer:
+    """An output layer by the name of its choice, for a notebook or a test: `output_layer("huffman_tree", hidden_size=8, ...)`.
+
+    Args:
+        hidden_size, vocab_size: D and V.
+        counts: training counts of the V words (tensor, array or list); None: all equal.
+        settings: keys of configs/output/<choice>.yaml to change.
+
+    Raises:
+        RequestError: there is no such choice, or a setting is wrong.
+    """
+    if choice not in group_choices("output"):
+        raise RequestError(f"There is no output={choice}.{did_you_mean(choice, list(group_choices('output')))}")
+    node = {**read_settings(f"output/{choice}"), **(settings or {})}
+    counts_V = None if counts is None else torch.as_tensor(counts, device="cpu")
+    layer: OutputLayer = make(node, "output", hidden_size=hidden_size, vocab_size=vocab_size, counts_V=counts_V)
+    return layer
 
 
 def start_runtime(config: DictConfig) -> Runtime:

@@ -171,4 +171,6 @@ def _check_keys(command: str, overrides: Sequence[Override], search: Sequence[st
         if isinstance(node, DictConfig) and "_target_" in node and inner.partition(".")[0] not in node:
             hints = signatures.parameters(resolve(node, group))
             allowed = {f"{group}.{name}": hints[name].annotation for name in node if name != "_target_" and name in hints}
-            raise RequestError(signatures.unknown_key(key, f"{group}={choices[group]}" if group in choices else group, allowed))
+            owner = f"{group}={choices[group]}" if group in choices else group
+            refusal = signatures.why_not(resolve(node, group), inner, group, owner)
+            raise RequestError(refusal or signatures.unknown_key(key, owner, allowed))

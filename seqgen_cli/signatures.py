@@ -48,13 +48,15 @@ def check_call(cls: type, values: Mapping[str, Any], path: str, owner: str, pass
         passed: names of parameters given by the program, never written in a config.
 
     Raises:
-        RequestError: an unknown or missing key, or a value of the wrong type or out of range.
+        RequestError: an unknown or missing key, or a value of the wrong type or out of range. Where the class's `refused`
+            names the key, it says why.
     """
     declared = {name: parameter for name, parameter in parameters(cls).items() if name not in passed}
     for name in values:
         if name not in declared:
             raise RequestError(
-                unknown_key(f"{path}.{name}", owner, {f"{path}.{key}": p.annotation for key, p in declared.items()})
+                why_not(cls, name, path, owner)
+                or unknown_key(f"{path}.{name}", owner, {f"{path}.{key}": p.annotation for key, p in declared.items()})
             )
     for name, parameter in declared.items():
         if name not in values and parameter.default is parameter.empty:
@@ -146,6 +148,12 @@ def _bounds(metadata: Iterable[Any]) -> list[str]:
         if getattr(item, "min_length", 0):
             words.append(f"{item.min_length} or more of them")
     return words
+
+
+def why_not(cls: type, name: str, path: str, owner: str) -> str | None:
+    """The sentence for a setting that other choices have and this one cannot: the class's `refused` says why."""
+    reason = getattr(cls, "refused", {}).get(name)
+    return f"{path}.{name} is not a setting of {owner}: {reason}." if reason else None
 
 
 def unknown_key(path: str, owner: str, allowed: Mapping[str, Any]) -> str:

@@ -19,6 +19,8 @@ from omegaconf import DictConfig
 from torch import nn
 
 from seqgen_cli import build
+from seqgen_cli.commands.bench_output import LayerBench, measure
+from seqgen_cli.commands.session import keep_dense
 from seqgen_cli.commands.tables import count, show
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import TrainStream
@@ -77,6 +79,9 @@ def run(config: DictConfig) -> dict[str, Any]:
     build.check(config)
     runtime = build.start_runtime(config)
     settings: Bench = build.make(config.bench, "bench")
+    layer: LayerBench = build.make(config.layer, "layer")
+    if layer.vocab_sizes:
+        return _layer_alone(config, layer, runtime)
     material = _material(config, runtime)
     names = {group: config.choices[group] for group in ("model", "output", "objective")}
     figures: dict[str, Any] = {**names, **parameter_counts(config, material)}
@@ -90,6 +95,18 @@ def run(config: DictConfig) -> dict[str, Any]:
         notes = [] if config.parameters_only else [f"Measured on {material.description}; {_machine(figures)}."]
         title = " ".join(f"{group}={name}" for group, name in names.items())
         show(title, ["", "", "" if config.parameters_only else "quartiles"], _rows(figures), notes)
+    return figures
+
+
+def _layer_alone(config: DictConfig, settings: LayerBench, runtime: Runtime) -> dict[str, Any]:
+    """Measure the output layer without a model."""
+    measured, header, rows = measure(config, settings, runtime)
+    machine = {"device": str(runtime.device), "precision": runtime.precision, "threads": torch.get_num_threads()}
+    figures = {"output": config.choices.output, **machine, **measured}
+    if runtime.is_main:
+        against = "; in brackets the share of plain full softmax's" if settings.reference else ""
+        note = f"{settings.positions:,} positions of width {settings.hidden_size:,}{against}; {_machine(figures)}."
+        show(f"output={config.choices.output}", header, rows, [note])
     return figures
 
 
@@ -162,7 +179,9 @@ def _training(config: DictConfig, settings: Bench, material: _Material, runtime:
     )
     with PeakMemory(runtime.device) as memory:
         networks = _networks(config, material, runtime.device)
-        updates = networks.objective.updates(build.make(config.optimizer, "optimizer").make)
+        optimizer = build.make(config.optimizer, "optimizer")
+        keep_dense(networks.output, optimizer, False, runtime)
+        updates = networks.objective.updates(optimizer.make)
         schedule = build.make(config.schedule, "schedule", total_updates=settings.warmup + settings.steps)
         loop = Loop(updates, stream, runtime, schedule, seed=config.seed)
         for _ in range(settings.warmup):

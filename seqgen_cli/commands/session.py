@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -22,6 +23,7 @@ from seqgen_cli.data.batching import TrainStream
 from seqgen_cli.data.prepare import Prepared
 from seqgen_cli.data.tokenizers import save_pair
 from seqgen_cli.errors import RequestError
+from seqgen_cli.layers.rows import make_dense
 from seqgen_cli.metrics.base import higher_is_better
 from seqgen_cli.models.base import Classifier
 from seqgen_cli.outputs.base import OutputLayer
@@ -31,6 +33,8 @@ from seqgen_cli.training.ema import MovingAverage
 from seqgen_cli.training.journal import Bar, Journal
 from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.trainer import Trainer, Watch
+
+_log = logging.getLogger(__name__)
 
 _AGREE_EVERY = 10  # updates between the ranks' agreements on what only one of them may know (time, signals)
 
@@ -81,7 +85,10 @@ class Session:
         stream = TrainStream(train, batching, config.seed, runtime.rank, runtime.world_size, batches, runtime.workers, pin)
         self.updates_per_epoch = trainer.updates_per_epoch(stream.batches_per_epoch, runtime.world_size)
         self.total_updates = trainer.total_updates(self.updates_per_epoch)
-        updates = self.objective.updates(build.make(config.optimizer, "optimizer").make)
+        optimizer = build.make(config.optimizer, "optimizer")
+        for line in keep_dense(self.output, optimizer, trainer.ema_decay is not None, runtime):
+            _log.info(line)
+        updates = self.objective.updates(optimizer.make)
         schedule = build.make(config.schedule, "schedule", total_updates=self.total_updates)
         self.loop = Loop(
             updates, stream, runtime, schedule, seed=config.seed, accumulate=trainer.accumulate, clip_norm=trainer.clip_norm
@@ -230,6 +237,19 @@ class Session:
         """Finish the bar and the journal."""
         self.bar.close()
         self.journal.close()
+
+
+def keep_dense(output: OutputLayer, optimizer: Any, averaged: bool, runtime: Runtime) -> list[str]:
+    """Give the layer dense gradients where row-sparse ones do not serve; what to tell the user, if anything."""
+    reasons = [
+        "trainer.ema_decay averages every row" if averaged else None,
+        getattr(optimizer, "row_sparse", "the optimizer has no form by rows"),
+        "NCCL adds up no sparse gradients" if runtime.world_size > 1 and runtime.device.type == "cuda" else None,
+    ]
+    reason = next((reason for reason in reasons if reason), None)
+    if reason is None or not make_dense(output):
+        return []
+    return [f"The output layer's updates touch every row, not only those a batch uses: {reason}."]
 
 
 def make_networks(config: DictConfig, prepared: Prepared) -> tuple[Any, OutputLayer, Any]:

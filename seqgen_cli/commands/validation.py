@@ -74,7 +74,7 @@ class Validation:
             for name, value in of_rank.items():
                 totals[name] = totals.get(name, 0.0) + value
         tokens = totals.pop("tokens")
-        figures = {"accuracy" if name == "correct" else name: value / tokens for name, value in totals.items()}
+        figures = with_deviations({"accuracy" if name == "correct" else name: value / tokens for name, value in totals.items()})
         if "nll" in totals:
             figures["perplexity"] = perplexity(totals["nll"], int(tokens))
         return figures
@@ -106,6 +106,15 @@ class Validation:
 
     def _evaluating(self) -> Evaluating:
         return Evaluating(self.objective)
+
+
+def with_deviations(means: dict[str, float]) -> dict[str, float]:
+    """The means, with each "x" and "x_squared" as "x" and its standard deviation "x_std"."""
+    found = dict(means)
+    for name in [name for name in means if name.endswith("_squared")]:
+        base = name.removesuffix("_squared")
+        found[f"{base}_std"] = max(0.0, found.pop(name) - means[base] ** 2) ** 0.5
+    return found
 
 
 class Evaluating:

@@ -13,7 +13,7 @@ from seqgen_cli.data.batch import Batch
 from seqgen_cli.layers.random import Key
 
 MakeOptimizer = Callable[[Iterable[tuple[str, nn.Parameter]]], Optimizer]
-"""The run's optimizer (as configured) over these named parameters."""
+"""The run's optimizer (as configured) over these named parameters; one for each kind of gradient (layers.rows.by_gradient)."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.errors import RequestError
+from seqgen_cli.layers.rows import by_gradient
 from seqgen_cli.models.base import Model
 from seqgen_cli.objectives.base import Loss, MakeOptimizer, Progress, Update
 from seqgen_cli.outputs.base import NoiseKey, OutputLayer
@@ -42,7 +43,7 @@ class MaximumLikelihood(nn.Module):
         self.class_weights = class_weights
 
     def updates(self, make_optimizer: MakeOptimizer) -> list[Update]:
-        return [Update("mle", self, [make_optimizer(self.named_parameters())])]
+        return [Update("mle", self, [make_optimizer(part) for part in by_gradient(self.named_parameters())])]
 
     def counts(self, batch: Batch) -> dict[str, float]:
         if self.class_weights is None:

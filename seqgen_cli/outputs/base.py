@@ -74,7 +74,10 @@ class OutputLayer(nn.Module):
         return sample_from(self.log_probs(hidden_ND), uniform_N, temperature, top_k, top_p, exclude_NX)
 
     def monitors(self, hidden_ND: Tensor, target_N: Tensor) -> dict[str, Tensor]:
-        """Extra figures to log at validation, as sums over the N predictions. None by default."""
+        """Extra figures to log at validation, as sums over the N predictions. None by default.
+
+        Where there is "x" and "x_squared", its square, the mean and the standard deviation of x are reported.
+        """
         return {}
 
 
@@ -86,6 +89,11 @@ def banned(log_probs_NV: Tensor, exclude_NX: Tensor | None) -> Tensor:
     spare_NV1 = torch.nn.functional.pad(log_probs_NV, (0, 1))
     column_NX = torch.where(exclude_NX < 0, log_probs_NV.shape[1], exclude_NX)
     return spare_NV1.scatter(1, column_NX, float("-inf"))[:, :-1]
+
+
+def single(scores: Tensor) -> Tensor:
+    """The scores in float32 at least: a product may be of lower precision (autocast), what follows must not."""
+    return scores.float() if scores.dtype in (torch.bfloat16, torch.float16) else scores
 
 
 def sample_from(

@@ -15,7 +15,7 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
-from seqgen_cli.outputs.base import NoiseKey, OutputLayer, sample_from
+from seqgen_cli.outputs.base import NoiseKey, OutputLayer, sample_from, single
 from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum, row_chunks
 
 
@@ -113,9 +113,7 @@ class Softmax(OutputLayer):
         return torch.cat(ids)
 
     def _scores(self, hidden_CD: Tensor) -> Tensor:
-        """s(v, h), in float32 at least: the product may be of lower precision (autocast), what follows must not."""
-        scores_CV = nn.functional.linear(hidden_CD, self.weight, self.bias)
-        return scores_CV.float() if scores_CV.dtype in (torch.bfloat16, torch.float16) else scores_CV
+        return single(nn.functional.linear(hidden_CD, self.weight, self.bias))
 
     def _chunks(self, count: int) -> Iterator[slice]:
         return row_chunks(count, self.vocab_size, self.chunk_elements)

@@ -5,6 +5,8 @@ Weight decay (decoupled in AdamW, an L2 term in SGD) leaves out biases, gains of
 every parameter with fewer than two dimensions, and every one whose name contains "embed".
 
 A parameter with an attribute `learning_rate` (a pretrained part that must move slowly) has that in place of `lr`.
+Parameters with row-sparse gradients go to an optimizer of their own, with the same settings (`by_gradient`). A choice's
+`row_sparse` is None where it has one for them, else why not.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from annotated_types import Ge, Gt, Lt
 from torch import nn, optim
 
 from seqgen_cli.errors import RequestError
+from seqgen_cli.layers.rows import is_row_sparse
+from seqgen_cli.training.row_adam import RowAdam
 
 NamedParameters = Iterable[tuple[str, nn.Parameter]]
 
@@ -36,6 +40,11 @@ def _groups(named_parameters: NamedParameters, weight_decay: float) -> list[dict
     ]
 
 
+def _by_rows(groups: list[dict[str, Any]]) -> bool:
+    """Whether these are parameters with row-sparse gradients."""
+    return bool(groups) and all(is_row_sparse(parameter) for group in groups for parameter in group["params"])
+
+
 @dataclass(frozen=True)
 class Adam:
     """Adam (Kingma and Ba 2015)."""
@@ -45,8 +54,14 @@ class Adam:
     beta2: Annotated[float, Ge(0), Lt(1)] = 0.98
     eps: Annotated[float, Gt(0)] = 1e-9
 
+    @property
+    def row_sparse(self) -> str | None:
+        return None
+
     def make(self, named_parameters: NamedParameters) -> optim.Optimizer:
         groups = _groups(named_parameters, 0.0)
+        if _by_rows(groups):
+            return RowAdam(groups[0]["params"], self.lr, (self.beta1, self.beta2), self.eps)
         return optim.Adam(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, fused=True)
 
 
@@ -60,8 +75,14 @@ class AdamW:
     eps: Annotated[float, Gt(0)] = 1e-9
     weight_decay: Annotated[float, Ge(0)] = 0.01
 
+    @property
+    def row_sparse(self) -> str | None:
+        return "optimizer.weight_decay moves every row" if self.weight_decay else None
+
     def make(self, named_parameters: NamedParameters) -> optim.Optimizer:
         groups = _groups(named_parameters, self.weight_decay)
+        if _by_rows(groups) and not self.weight_decay:
+            return RowAdam(groups[0]["params"], self.lr, (self.beta1, self.beta2), self.eps)
         return optim.AdamW(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, fused=True)
 
 
@@ -77,6 +98,10 @@ class SGD:
     def __post_init__(self) -> None:
         if self.nesterov and not self.momentum:
             raise RequestError("optimizer.nesterov looks ahead along the velocity: set optimizer.momentum above 0, e.g. 0.9.")
+
+    @property
+    def row_sparse(self) -> str | None:
+        return "optimizer=sgd has no form by rows"
 
     def make(self, named_parameters: NamedParameters) -> optim.Optimizer:
         groups = _groups(named_parameters, self.weight_decay)

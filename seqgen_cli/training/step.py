@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from seqgen_cli.errors import RequestError
+from seqgen_cli.layers.rows import coalesced
 
 
 class GradientStep:
@@ -53,11 +54,11 @@ class GradientStep:
         """
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        gradients = [_values(parameter) for parameter in self.parameters if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
         skipped = norm.isfinite().logical_not().float()
-        if self.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm, foreach=True)
+        if self.clip_norm is not None and gradients:
+            torch._foreach_mul_(gradients, (self.clip_norm / (norm + 1e-6)).clamp(max=1.0))
         for group in self.groups:
             group["lr"] = group["initial_lr"] * factor
         for optimizer in self.optimizers:
@@ -92,6 +93,15 @@ class GradientStep:
             ) from error
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
+
+
+def _values(parameter: nn.Parameter) -> Tensor:
+    """The gradient, to be changed in place; of a row-sparse one the values, each row once."""
+    assert parameter.grad is not None
+    if not parameter.grad.is_sparse:
+        return parameter.grad
+    parameter.grad = coalesced(parameter.grad)
+    return parameter.grad._values()
 
 
 def _step_unless(optimizer: Optimizer, skipped: Tensor) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seqgen_cli import build
-from seqgen_cli.commands import bench
+from seqgen_cli.commands import bench, bench_output
 from seqgen_cli.data.batching import TrainStream
 from tests.helpers import choices
 
@@ -127,3 +127,21 @@ def test_batches_of_a_data_set(tmp_path):
     )
     assert figures["train_tokens_per_second"] > 0
     assert "greedy_sentences_per_second" not in figures
+
+
+def test_the_output_layer_alone_beside_plain_softmax(capsys):
+    alone = ["layer.vocab_sizes=[64,512]", "layer.positions=16", "layer.hidden_size=8", "layer.repeats=1"]
+    figures = json.loads(json.dumps(bench.run(composed("output=huffman_tree", *alone))))
+    for name in ("huffman_tree", "plain softmax"):
+        for key in ("pass_seconds", "update_seconds", "topk_seconds", "sample_seconds"):
+            assert len(figures[f"{name}.{key}"]) == 2 and min(figures[f"{name}.{key}"]) > 0
+    expected = np.log(figures["huffman_tree.pass_seconds"][1] / figures["huffman_tree.pass_seconds"][0]) / np.log(8)
+    np.testing.assert_allclose(figures["huffman_tree.pass_seconds_growth"], expected, rtol=1e-9)
+    share = figures["huffman_tree.pass_seconds"][1] / figures["plain softmax.pass_seconds"][1]
+    printed = capsys.readouterr().out
+    assert f"({share:.3f})" in printed and "grows as V to the" in printed and "16 positions of width 8" in printed
+
+
+def test_the_growth_law_is_the_exponent_of_a_power():
+    sizes = [8192, 32768, 131072, 524288]
+    np.testing.assert_allclose(bench_output.growth(sizes, [3e-3 * size**0.5 for size in sizes]), 0.5, rtol=1e-9)

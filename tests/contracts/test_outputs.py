@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import yaml
 from scipy.stats import chi2
 from torch import Tensor, nn
 from torch.testing import assert_close
@@ -21,16 +22,36 @@ from tests.helpers import choices
 
 D = 5
 SIZES = [2, 3, 7, 50, 257]
-ESTIMATED: frozenset[str] = frozenset()
+ESTIMATED = frozenset({"importance", "nce"})
 """Choices whose training loss is an estimate, not -score; their own tests check its expectation."""
 
 
+OPTIONS = [
+    "binary_tree order=random",
+    "binary_tree dense_nodes=1 unigram_bias=false",
+    "huffman_tree dense_nodes=1",
+    "huffman_tree dense_nodes=20 unigram_bias=false",
+    "class_softmax grouping=equal_mass",
+    "class_softmax grouping=random num_classes=2",
+    "class_softmax num_classes=1",
+    "class_softmax num_classes=50",
+    "class_softmax num_classes=257 grouping=equal_mass",
+    "adaptive_softmax cutoffs=[1] head_bias=true",
+    "adaptive_softmax cutoffs=[1,2,30] div_value=1.5",
+    "importance shared=false proposal=log_uniform samples=3",
+    "importance include_target=false proposal=uniform samples=20",
+    "nce normaliser=linear shared=false samples=5",
+    "nce normaliser=constant accidental_hits=remove proposal=log_uniform",
+]
+"""Choices under other settings than those of their YAML."""
+
+
 def output_layer(choice: str, hidden_size: int, vocab_size: int, counts_V: Tensor) -> OutputLayer:
-    """configs/output/<choice>.yaml as build.py makes it; skips where it is not for so many words."""
+    """configs/output/<choice>.yaml as build.py makes it, "choice key=value ..."; skips where it is not for so many words."""
+    name, *changes = choice.split()
+    settings = {**read_settings(f"output/{name}"), **{key: yaml.safe_load(text) for key, text in (c.split("=") for c in changes)}}
     try:
-        layer: OutputLayer = build.make(
-            read_settings(f"output/{choice}"), "output", hidden_size=hidden_size, vocab_size=vocab_size, counts_V=counts_V
-        )
+        layer: OutputLayer = build.make(settings, "output", hidden_size=hidden_size, vocab_size=vocab_size, counts_V=counts_V)
     except RequestError as error:
         pytest.skip(str(error))
     return layer
@@ -64,7 +85,13 @@ def noise(rows: int) -> NoiseKey:
     return NoiseKey(Key.of(1, "output"), torch.arange(rows), torch.zeros(rows, dtype=torch.int64))
 
 
-every_layer = pytest.mark.parametrize("choice", choices("output"))
+def dense_gradients(layer: nn.Module) -> list[Tensor]:
+    """Of every parameter: 0 where it has none, and the row-sparse ones with all their rows."""
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in layer.parameters()]
+    return [gradient.to_dense() for gradient in gradients]
+
+
+every_layer = pytest.mark.parametrize("choice", [*choices("output"), *OPTIONS])
 every_size = pytest.mark.parametrize("vocab_size", SIZES)
 
 
@@ -96,17 +123,15 @@ def test_score_and_distribution_have_the_same_gradient(choice: str, vocab_size: 
         hidden_ND = hidden(20).requires_grad_()
         layer.zero_grad()
         (score(hidden_ND, target_N) * weights_N).sum().backward()
-        gradients.append([hidden_ND.grad, *[parameter.grad for parameter in layer.parameters()]])
-    for ours, reference in zip(*gradients, strict=True):
-        assert (ours is None) == (reference is None)
-        assert ours is None or torch.allclose(ours, reference, rtol=0, atol=1e-10)
+        gradients.append([hidden_ND.grad, *dense_gradients(layer)])
+    assert_close(gradients[0], gradients[1], rtol=0, atol=1e-10)
 
 
 @every_layer
 @every_size
 @pytest.mark.parametrize("weighted", [False, True])
 def test_exact_loss_is_minus_score(choice: str, vocab_size: int, weighted: bool) -> None:
-    if choice in ESTIMATED:
+    if choice.split()[0] in ESTIMATED:
         pytest.skip("its loss is an estimate")
     layer, target_N = random_layer(choice, vocab_size).train(), targets(20, vocab_size)
     weights_N = hidden(20, seed=2)[:, 0]
@@ -122,7 +147,7 @@ def test_exact_loss_is_minus_score(choice: str, vocab_size: int, weighted: bool)
             value = (layer.loss(hidden_ND, target_N, noise=noise(20)) * weights_N).sum()
         value.backward()
         values.append(value.detach())
-        gradients.append([hidden_ND.grad, *[parameter.grad for parameter in layer.parameters() if parameter.grad is not None]])
+        gradients.append([hidden_ND.grad, *dense_gradients(layer)])
     assert_close(values[0], values[1], rtol=0, atol=1e-10)
     assert_close(gradients[0], gradients[1], rtol=0, atol=1e-10)
 
@@ -231,6 +256,21 @@ def test_sampling_says_where_every_word_is_excluded(choice: str) -> None:
     for top_k in (0, 1):
         drawn = layer.sample(hidden(2), torch.tensor([0.3, 0.7], dtype=torch.float64), top_k=top_k, exclude_NX=exclude_NX)
         assert drawn.tolist() == [-1, 1]
+
+
+@every_layer
+@every_size
+def test_the_only_word_left_is_drawn_however_improbable(choice: str, vocab_size: int) -> None:
+    """All others are excluded, some twice; its own probability may be as small as exp(-400)."""
+    layer = random_layer(choice, vocab_size)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(10)
+    left = int(layer.log_probs(hidden(1))[0].argmin())
+    others = torch.tensor([word for word in range(vocab_size) if word != left])
+    exclude_NX = torch.cat([others, others[:2], torch.tensor([-1])]).expand(3, -1)
+    uniform_N = torch.tensor([1e-9, 0.5, 1 - 1e-9], dtype=torch.float64)
+    assert layer.sample(hidden(1).expand(3, -1), uniform_N, exclude_NX=exclude_NX).tolist() == [left] * 3
 
 
 @every_layer

@@ -1,0 +1,52 @@
+"""What layers with a structure share in search: excluded words, a branch drawn by mass, the whole as a last resort.
+
+Shapes: N positions, D hidden, V words, C branches, K best words, X words excluded for each row.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from seqgen_cli.outputs.base import OutputLayer, banned
+from seqgen_cli.outputs.chunked_loss import row_chunks
+
+LEAST = 1e-290
+"""A probability above 0 and below any that matters."""
+CHUNK_ELEMENTS = 1 << 22
+"""Most log-probabilities held at once."""
+
+
+def best_of_all(layer: OutputLayer, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None) -> tuple[Tensor, Tensor]:
+    """`topk` by the whole distribution, some rows at a time."""
+    found = [
+        banned(layer.log_probs(hidden_ND[rows]), None if exclude_NX is None else exclude_NX[rows]).topk(k, dim=-1)
+        for rows in row_chunks(hidden_ND.shape[0], layer.vocab_size, CHUNK_ELEMENTS)
+    ]
+    return torch.cat([best.values for best in found]), torch.cat([best.indices for best in found])
+
+
+def excluded(layer: OutputLayer, hidden_ND: Tensor, exclude_NX: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """The excluded words, which entries count (a word named twice counts once), and p of each: (N, X)."""
+    if exclude_NX is None:
+        exclude_NX = torch.zeros(hidden_ND.shape[0], 0, dtype=torch.int64, device=hidden_ND.device)
+    sorted_NX = exclude_NX.sort(dim=1).values
+    again_NX = nn.functional.pad(sorted_NX[:, 1:] == sorted_NX[:, :-1], (min(1, exclude_NX.shape[1]), 0))
+    word_NX = sorted_NX.clamp_min(0)
+    hidden_PD = hidden_ND[:, None].expand(-1, word_NX.shape[1], -1).flatten(0, 1)
+    p_NX = layer.score(hidden_PD, word_NX.flatten()).double().exp().view_as(word_NX)
+    return word_NX, (sorted_NX >= 0) & ~again_NX, p_NX
+
+
+def pick(mass_NC: Tensor, uniform_N1: Tensor) -> tuple[Tensor, Tensor]:
+    """The branch that the uniform number falls in, branches laid out by their mass, and the number stretched to that branch.
+
+    A branch without mass is never picked, unless there is no other.
+    """
+    upto_NC = mass_NC.cumsum(1)
+    total_N1 = upto_NC[:, -1:].contiguous()
+    wanted_N1 = uniform_N1 * total_N1
+    branch_N1 = torch.minimum(torch.searchsorted(upto_NC, wanted_N1, right=True), torch.searchsorted(upto_NC, total_N1))
+    mass_N1 = mass_NC.gather(1, branch_N1)
+    before_N1 = upto_NC.gather(1, branch_N1) - mass_N1
+    return branch_N1, ((wanted_N1 - before_N1) / mass_N1).clamp(0, 1)

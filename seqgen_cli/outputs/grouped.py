@@ -1,0 +1,91 @@
+"""Products of positions with the words of one group each: positions sorted by group, one product a group (two-level softmax).
+
+    log p(word | its group, h) = s_word - log sum_{v in group} exp s_v,   s_v = w_v . h + b_v
+
+Only groups that occur cost anything, and only their rows get a gradient. Scores are kept for the backward while they are
+few, and computed again where they are many, so memory is bounded. Differentiable once.
+
+Shapes: N positions sorted by group, D hidden, V words sorted by group, G words of one group, C positions taken at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from seqgen_cli.layers.rows import RowTable, row_gradient
+
+_KEEP_ELEMENTS = 1 << 22
+"""Log-probabilities kept for the backward, in all, and computed at once."""
+
+
+class Block(NamedTuple):
+    """A slice of positions, and the slice of words of their group."""
+
+    positions: slice
+    words: slice
+
+
+def blocks(count_C: Sequence[int], start_C: Sequence[int], size_C: Sequence[int]) -> Iterator[Block]:
+    """The blocks of positions sorted by group: `count_C` positions of each; groups are words start .. start + size."""
+    first = 0
+    for count, start, size in zip(count_C, start_C, size_C, strict=True):
+        step = max(1, _KEEP_ELEMENTS // size)
+        for at in range(first, first + count, step):
+            yield Block(slice(at, min(at + step, first + count)), slice(start, start + size))
+        first += count
+
+
+def log_probs_of(block: Block, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor) -> Tensor:
+    """log p(v | group, h) of every word of the block's group at its positions: (C, G)."""
+    weight_GD, bias_G = weight_VD[block.words], bias_V[block.words]
+    return torch.nn.functional.linear(hidden_ND[block.positions], weight_GD, bias_G).log_softmax(-1)
+
+
+def word_log_probs(hidden_ND: Tensor, table: RowTable, bias_V: Tensor, word_N: Tensor, plan: Sequence[Block]) -> Tensor:
+    """log p(word | its group, h): (N,). `word_N` counts from its group's first word."""
+    log_p_N: Tensor = _WordLogProbs.apply(hidden_ND.to(table.weight.dtype), table.weight, bias_V, word_N, plan, table.sparse)
+    return log_p_N
+
+
+class _WordLogProbs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor, word_N: Tensor, plan: Sequence[Block], sparse: bool
+    ) -> Tensor:
+        ctx.save_for_backward(hidden_ND, weight_VD, bias_V, word_N)
+        ctx.plan, ctx.sparse, ctx.kept = plan, sparse, []
+        room = _KEEP_ELEMENTS if any(ctx.needs_input_grad) else 0
+        found_N = hidden_ND.new_zeros(hidden_ND.shape[0])
+        with torch.autocast(hidden_ND.device.type, enabled=False) if not hidden_ND.is_meta else torch.no_grad():
+            for block in plan:
+                log_p_CG = log_probs_of(block, hidden_ND, weight_VD, bias_V)
+                found_N[block.positions] = log_p_CG.gather(1, word_N[block.positions, None]).squeeze(1)
+                room -= log_p_CG.numel()
+                ctx.kept.append(log_p_CG if room >= 0 else None)
+        return found_N
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_N: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_ND, weight_VD, bias_V, word_N = ctx.saved_tensors
+        hidden_grad_ND, bias_grad_V = torch.zeros_like(hidden_ND), torch.zeros_like(bias_V)
+        touched = sorted({(block.words.start, block.words.stop) for block in ctx.plan})
+        first = {start: sum(stop - begin for begin, stop in touched[:i]) for i, (start, _) in enumerate(touched)}
+        values_UD = weight_VD.new_zeros(sum(stop - start for start, stop in touched), weight_VD.shape[1])
+        for block, log_p_CG in zip(ctx.plan, ctx.kept, strict=True):
+            if log_p_CG is None:
+                log_p_CG = log_probs_of(block, hidden_ND, weight_VD, bias_V)
+            grad_C1 = grad_N[block.positions, None]
+            error_CG = (log_p_CG.exp() * -grad_C1).scatter_add_(1, word_N[block.positions, None], grad_C1)
+            torch.mm(error_CG, weight_VD[block.words], out=hidden_grad_ND[block.positions])
+            begin = first[block.words.start]
+            size = block.words.stop - block.words.start
+            values_UD[begin : begin + size].addmm_(error_CG.t(), hidden_ND[block.positions])
+            bias_grad_V[block.words] += error_CG.sum(0)
+        row_U = torch.cat([torch.arange(start, stop, device=weight_VD.device) for start, stop in touched] or [word_N[:0]])
+        return hidden_grad_ND, row_gradient(row_U, values_UD, weight_VD.shape, ctx.sparse), bias_grad_V, None, None, None

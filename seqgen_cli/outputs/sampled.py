@@ -1,0 +1,242 @@
+"""Training the full softmax by samples: importance sampling, and noise-contrastive estimation (SPEC.md section 2).
+
+Both learn the scores s(v,h) = w_v.h + b_v from the target and K words drawn from a proposal q, and only these words' rows get
+a gradient. They change nothing but `loss`: everything else is the exact softmax of the same scores.
+
+Shapes: N predictions, D hidden, V words, K sampled words, X words excluded for each row.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, cast
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+from torch.nn.functional import embedding as rows_of
+from torch.nn.functional import linear, softplus
+
+from seqgen_cli.layers.random import Key
+from seqgen_cli.layers.rows import RowTable, pair_scores
+from seqgen_cli.outputs.base import NoiseKey, single
+from seqgen_cli.outputs.frequencies import CountedLayer, by_frequency
+from seqgen_cli.outputs.softmax import Softmax
+
+Proposal = Literal["unigram", "uniform", "log_uniform"]
+
+
+class _Sampled(CountedLayer):
+    """What the two estimators share: the scores, the proposal, and the exact softmax for all but training.
+
+    With q the words' counts to the power `alpha`; or equal for all; or proportional to log((r + 1) / r) for the word of rank
+    r = 1, 2, ... by frequency. Counts are at least 1, so q > 0 everywhere.
+
+    Args:
+        hidden_size: D. vocab_size: V.
+        counts_V: training counts; None: all equal.
+        embedding: the target embedding's weight (V, D), used where `tied`; its gradient is dense then.
+        tied: share `embedding` instead of owning a weight.
+        samples: K, with replacement.
+        proposal: q. alpha: of "unigram".
+        shared: draw the K words once for the batch, by update; otherwise for every prediction.
+    """
+
+    log_q_V: Tensor
+    upto_V: Tensor
+
+    def __init__(
+        self,
+        hidden_size: int,
+        vocab_size: int,
+        counts_V: Tensor | None,
+        embedding: nn.Parameter | None,
+        tied: bool,
+        samples: int,
+        proposal: Proposal,
+        alpha: float,
+        shared: bool,
+    ) -> None:
+        super().__init__(hidden_size, vocab_size, counts_V)
+        self.samples, self.proposal, self.alpha, self.shared = samples, proposal, alpha, shared
+        self.table = None if tied else RowTable(vocab_size, hidden_size)
+        weight = embedding if self.table is None else cast(nn.Parameter, self.table.weight)
+        self.softmax = Softmax(hidden_size, vocab_size, weight, tied=True)
+        self.arrange(self.arranged)
+
+    def arrange(self, counts_V: np.ndarray) -> None:
+        rank_V = np.argsort(by_frequency(counts_V), kind="stable") + 1.0
+        weights = {
+            "unigram": counts_V.astype(np.float64) ** self.alpha,
+            "uniform": np.ones(len(counts_V)),
+            "log_uniform": np.log1p(1 / rank_V),
+        }[self.proposal]
+        q_V = weights / weights.sum()
+        self.constant("log_q_V", np.log(q_V))
+        self.constant("upto_V", q_V.cumsum())
+
+    def score(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
+        return self.softmax.score(hidden_ND, target_N)
+
+    def log_probs(self, hidden_ND: Tensor) -> Tensor:
+        return self.softmax.log_probs(hidden_ND)
+
+    def topk(self, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.softmax.topk(hidden_ND, k, exclude_NX)
+
+    def sample(
+        self,
+        hidden_ND: Tensor,
+        uniform_N: Tensor,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        exclude_NX: Tensor | None = None,
+    ) -> Tensor:
+        return self.softmax.sample(hidden_ND, uniform_N, temperature, top_k, top_p, exclude_NX)
+
+    def draw(self, noise: NoiseKey) -> Tensor:
+        """Words from q: (1, K) for the whole batch, or (N, K)."""
+        number_K = torch.arange(self.samples, device=noise.example_N.device)
+        if self.shared:
+            uniform = noise.key.uniform(number_K)[None]
+        else:
+            uniform = noise.key.uniform(noise.example_N[:, None], noise.position_N[:, None], number_K)
+        # Rounding may leave the last sum below 1.
+        return torch.searchsorted(self.upto_V, uniform, right=True).clamp(max=self.vocab_size - 1)
+
+    def scores(self, hidden_ND: Tensor, target_N: Tensor, words_NK: Tensor) -> tuple[Tensor, Tensor]:
+        """s(target) (N,) and s of the sampled words (N, K), which are (1, K) where shared."""
+        weight_VD, bias_V = self.softmax.weight, self.softmax.bias
+        assert bias_V is not None
+        # The meta device adds up no sparse tensors.
+        sparse = self.table is not None and self.table.sparse and not weight_VD.is_meta
+        if words_NK.shape[0] == 1 and self.shared:
+            rows = rows_of(torch.cat([words_NK[0], target_N]), weight_VD, sparse=sparse)
+            sampled_KD, target_ND = rows.split([self.samples, target_N.shape[0]])
+            score_NK = single(linear(hidden_ND, sampled_KD, bias_V.index_select(0, words_NK[0])))
+            score_N = (hidden_ND.to(weight_VD.dtype) * target_ND).sum(1)
+        else:
+            words_NJ = torch.cat([words_NK, target_N[:, None]], dim=1)
+            start_N = torch.arange(target_N.shape[0], device=target_N.device) * words_NJ.shape[1]
+            position_P = torch.arange(words_NJ.numel(), device=target_N.device) // words_NJ.shape[1]
+            score_P = pair_scores(hidden_ND, weight_VD, words_NJ.flatten(), position_P, start_N, sparse)
+            score_NJ = score_P.view_as(words_NJ)
+            score_NK, score_N = score_NJ[:, :-1], score_NJ[:, -1]
+            score_NK = score_NK + bias_V.index_select(0, words_NK.flatten()).view_as(words_NK)
+        return score_N + bias_V.index_select(0, target_N), score_NK
+
+    def log_q(self, words: Tensor, dtype: torch.dtype) -> Tensor:
+        """log q of words, of any shape."""
+        return self.log_q_V[words].to(dtype)
+
+
+class ImportanceSampling(_Sampled):
+    """L = -s(y) + log Z', Z' an estimate of Z from K sampled words (Bengio and Senecal 2003, 2008; Jean et al. 2015).
+
+    `include_target`: Z' = exp s(y) + (1/K) sum over v_k != y of exp s(v_k) / q(v_k): an accidental hit of the target is left
+    out, so that the target counts once; unbiased for Z, and L >= 0. Otherwise Z' = (1/K) sum_k exp s(v_k) / q(v_k), hits and
+    all: the plain estimator, biased in the gradient and unbounded below; for study.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        vocab_size: int,
+        counts_V: Tensor | None = None,
+        embedding: nn.Parameter | None = None,
+        tied: bool = False,
+        samples: Annotated[int, Ge(1)] = 1024,
+        proposal: Proposal = "unigram",
+        alpha: Annotated[float, Ge(0)] = 0.75,
+        shared: bool = True,
+        include_target: bool = True,
+    ) -> None:
+        super().__init__(hidden_size, vocab_size, counts_V, embedding, tied, samples, proposal, alpha, shared)
+        self.include_target = include_target
+
+    def loss(self, hidden_ND: Tensor, target_N: Tensor, weights_N: Tensor | None = None, noise: NoiseKey | None = None) -> Tensor:
+        """The estimate, (N,) or its weighted sum. Draws from `noise`."""
+        assert noise is not None, "importance sampling draws words"
+        words_NK = self.draw(noise)
+        score_N, score_NK = self.scores(hidden_ND, target_N, words_NK)
+        ratio_NK = score_NK - self.log_q(words_NK, score_NK.dtype) - math.log(self.samples)
+        if self.include_target:
+            ratio_NK = ratio_NK.masked_fill(words_NK == target_N[:, None], float("-inf"))
+            log_z_N = torch.cat([ratio_NK, score_N[:, None].to(ratio_NK.dtype)], dim=1).logsumexp(1)
+        else:
+            log_z_N = ratio_NK.logsumexp(1)
+        loss_N = log_z_N - score_N
+        return loss_N if weights_N is None else (loss_N * weights_N).sum()
+
+    def monitors(self, hidden_ND: Tensor, target_N: Tensor) -> dict[str, Tensor]:
+        """Effective sample size (sum r)^2 / sum r^2 of K words, r = exp(s) / q, always the same draw; between 1 and K."""
+        nothing_N = torch.zeros_like(target_N)
+        words_NK = self.draw(NoiseKey(Key.of("monitor"), nothing_N, nothing_N))
+        _, score_NK = self.scores(hidden_ND, target_N, words_NK)
+        log_r_NK = score_NK.float() - self.log_q(words_NK, torch.float32)
+        return {"effective_samples": (2 * log_r_NK.logsumexp(1) - (2 * log_r_NK).logsumexp(1)).exp().sum()}
+
+
+class NoiseContrastive(_Sampled):
+    """Tells the target from K noise words (Gutmann and Hyvarinen 2010; Mnih and Teh 2012).
+
+    Delta(v) = s(v) + z_h - log(K q(v));  L = -log sigmoid(Delta(y)) - sum_k log(1 - sigmoid(Delta(v_k))).
+
+    The biases start at the log of the counts' distribution, z_h at 0: normalised where scores are small.
+
+    Args:
+        normaliser: z_h, standing for -log Z: "zero", one learned "constant", or "linear" in h.
+        accidental_hits: noise words equal to the target: "keep" them, as the estimator says, or "remove" them from the sum.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        vocab_size: int,
+        counts_V: Tensor | None = None,
+        embedding: nn.Parameter | None = None,
+        tied: bool = False,
+        samples: Annotated[int, Ge(1)] = 1024,
+        proposal: Proposal = "unigram",
+        alpha: Annotated[float, Ge(0)] = 0.75,
+        shared: bool = True,
+        normaliser: Literal["zero", "constant", "linear"] = "zero",
+        accidental_hits: Literal["keep", "remove"] = "keep",
+    ) -> None:
+        super().__init__(hidden_size, vocab_size, counts_V, embedding, tied, samples, proposal, alpha, shared)
+        self.remove_hits = accidental_hits == "remove"
+        self.z_weight = nn.Parameter(torch.zeros(hidden_size, device=None)) if normaliser == "linear" else None
+        self.z_bias = nn.Parameter(torch.zeros((), device=None)) if normaliser != "zero" else None
+        with torch.no_grad():
+            counts = np.log(self.arranged / self.arranged.sum())
+            assert self.softmax.bias is not None
+            self.softmax.bias.copy_(torch.as_tensor(counts, device=self.softmax.bias.device))
+
+    def loss(self, hidden_ND: Tensor, target_N: Tensor, weights_N: Tensor | None = None, noise: NoiseKey | None = None) -> Tensor:
+        """The estimate, (N,) or its weighted sum. Draws from `noise`."""
+        assert noise is not None, "noise-contrastive estimation draws words"
+        words_NK = self.draw(noise)
+        score_N, score_NK = self.scores(hidden_ND, target_N, words_NK)
+        z_N = self._z(hidden_ND) - math.log(self.samples)
+        delta_N = score_N + z_N - self.log_q(target_N, score_N.dtype)
+        noise_NK = softplus(score_NK + z_N[:, None] - self.log_q(words_NK, score_NK.dtype))
+        if self.remove_hits:
+            noise_NK = noise_NK.masked_fill(words_NK == target_N[:, None], 0.0)
+        loss_N = softplus(-delta_N) + noise_NK.sum(1)
+        return loss_N if weights_N is None else (loss_N * weights_N).sum()
+
+    def monitors(self, hidden_ND: Tensor, target_N: Tensor) -> dict[str, Tensor]:
+        """log Z(h) + z_h, 0 where the model is normalised, and its square (reported as mean and standard deviation)."""
+        assert self.softmax.bias is not None
+        score_N = (hidden_ND.to(self.softmax.weight.dtype) * self.softmax.weight[target_N]).sum(1) + self.softmax.bias[target_N]
+        log_z_N = (score_N - self.softmax.score(hidden_ND, target_N) + self._z(hidden_ND)).double()
+        return {"log_z": log_z_N.sum(), "log_z_squared": log_z_N.square().sum()}
+
+    def _z(self, hidden_ND: Tensor) -> Tensor:
+        """z_h: (N,)."""
+        z_N = hidden_ND.new_zeros(hidden_ND.shape[0], dtype=self.softmax.weight.dtype)
+        if self.z_weight is not None:
+            z_N = z_N + (hidden_ND.to(z_N.dtype) * self.z_weight).sum(1)
+        return z_N if self.z_bias is None else z_N + self.z_bias

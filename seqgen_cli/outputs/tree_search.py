@@ -1,0 +1,172 @@
+"""Search in a tree of binary decisions: all words' log-probabilities, the best k, a sample.
+
+Shapes: N positions, D hidden, V words, I = V - 1 inner nodes, U dense nodes, E exits, K best words, W nodes kept by the search,
+X words excluded for each row. A child is an inner node's number, or I + word for a leaf.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from seqgen_cli.layers.rows import places
+from seqgen_cli.outputs import codes
+from seqgen_cli.outputs.draws import LEAST, best_of_all, excluded, pick
+
+_WIDEN = 8
+_WHOLE_FROM = 16
+"""A search keeping more than V / _WHOLE_FROM nodes would cost as much as the whole distribution: it gathers their rows."""
+
+
+class Expansion(nn.Module):
+    """Log-probabilities at the exits of a tree's first `nodes` nodes, from the scores of these nodes, level by level."""
+
+    exits_E: Tensor
+    depth_E: Tensor
+    leaves_E: Tensor
+    exit_V: Tensor
+
+    def __init__(self, tree: codes.Tree, nodes: int, device: torch.device) -> None:
+        super().__init__()
+        found, exits_E = codes.levels(tree.children_I2, nodes)
+        inner = len(tree.children_I2)
+        arrays = {
+            "node": [level.node_L for level in found],
+            "on": [level.inner_ for level in found],
+            "out": [level.exit_ for level in found],
+        }
+        self._sizes = {name: [len(part) for part in parts] for name, parts in arrays.items()}
+        depth_E = np.repeat(np.arange(1, len(found) + 1), self._sizes["out"]) if found else np.zeros(1, dtype=np.int64)
+        leaves = np.concatenate([tree.leaves_I, np.ones(inner + 1, dtype=np.int64)])
+        buffers = {name: np.concatenate([*parts, np.zeros(0, dtype=np.int64)]) for name, parts in arrays.items()}
+        buffers |= {"exits_E": exits_E, "depth_E": depth_E, "leaves_E": leaves[exits_E]}
+        buffers["exit_V"] = codes.exit_of_words(tree, exits_E, nodes)
+        for name, values in buffers.items():
+            self.register_buffer(name, torch.as_tensor(values, device=device), persistent=False)
+
+    def forward(self, score_NI: Tensor) -> Tensor:
+        """Scores of the nodes, (N, nodes), to log p at the exits, (N, E)."""
+        parts = {name: getattr(self, name).split(sizes) for name, sizes in self._sizes.items()}
+        log_p_NL = score_NI.new_zeros(score_NI.shape[0], 1)
+        found = []
+        for node_L, on, out in zip(parts["node"], parts["on"], parts["out"], strict=True):
+            score_NL = score_NI.index_select(1, node_L)
+            both = torch.stack([log_p_NL + logsigmoid(-score_NL), log_p_NL + logsigmoid(score_NL)], dim=-1).flatten(1)
+            found.append(both.index_select(1, out))
+            log_p_NL = both.index_select(1, on)
+        return torch.cat(found, dim=1) if found else log_p_NL
+
+    def words(self, log_p_NE: Tensor) -> Tensor:
+        """Log-probabilities at exits that are words, in the words' order."""
+        return log_p_NE.index_select(1, self.exit_V)
+
+
+def best_leaves(layer: Any, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The k most probable words, exactly: (N, k) log-probabilities, falling, and ids.
+
+    A search from the top keeps the W most probable nodes of each step. A row is done when its k-th best word is at least as
+    probable as every node that was let go; the others try again with a larger W, and then with the whole distribution.
+    """
+    width = max(16, 2 * k)
+    if width * _WHOLE_FROM > layer.vocab_size:
+        return best_of_all(layer, hidden_ND, k, exclude_NX)
+    crown_NE = layer.crown(layer.upper_scores(hidden_ND))
+    best_Nk = crown_NE.new_zeros(hidden_ND.shape[0], k)
+    id_Nk = torch.zeros_like(best_Nk, dtype=torch.int64)
+    open_O = torch.arange(hidden_ND.shape[0], device=hidden_ND.device)
+    while open_O.shape[0]:
+        hidden_OD, exclude_OX = hidden_ND[open_O], None if exclude_NX is None else exclude_NX[open_O]
+        if width * _WHOLE_FROM > layer.vocab_size:
+            best, ids = best_of_all(layer, hidden_OD, k, exclude_OX)
+            done_O = torch.ones_like(open_O, dtype=torch.bool)
+        else:
+            best, ids, let_go_O = _descend(layer, hidden_OD, crown_NE[open_O], k, width, exclude_OX)
+            done_O = best[:, -1] >= let_go_O
+        place = open_O[done_O]
+        best_Nk, id_Nk = best_Nk.index_copy(0, place, best[done_O]), id_Nk.index_copy(0, place, ids[done_O])
+        open_O, width = open_O[~done_O], width * _WIDEN
+    return best_Nk, id_Nk
+
+
+def _descend(
+    layer: Any, hidden_ND: Tensor, crown_NE: Tensor, k: int, width: int, exclude_NX: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The k best words below the W most probable nodes of each step, and the largest log p let go: (N, k), (N, k), (N,)."""
+    inner = layer.vocab_size - 1
+    log_p_NW, place_NW, let_go_N = _keep(crown_NE, width)
+    child_NW = layer.crown.exits_E[place_NW]
+    while bool((child_NW < inner).any()):
+        both_NW2, child_NW2 = _children(layer, hidden_ND, log_p_NW, child_NW)
+        log_p_NW, place_NW, now_N = _keep(both_NW2.flatten(1), width)
+        child_NW = child_NW2.flatten(1).gather(1, place_NW)
+        let_go_N = torch.maximum(let_go_N, now_N)
+    word_NW = child_NW - inner
+    if exclude_NX is not None:
+        is_banned_NW = (word_NW[:, :, None] == exclude_NX[:, None, :]).any(-1)
+        log_p_NW = log_p_NW.masked_fill(is_banned_NW, float("-inf"))
+    best_Nk, place_Nk = log_p_NW.topk(k, dim=1)
+    return best_Nk, word_NW.gather(1, place_Nk), let_go_N
+
+
+def _keep(log_p_NC: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The `width` largest of each row, where they stand, and the largest of the rest."""
+    if log_p_NC.shape[1] <= width:
+        place_NC = torch.arange(log_p_NC.shape[1], device=log_p_NC.device).expand_as(log_p_NC)
+        return log_p_NC, place_NC, torch.full_like(log_p_NC[:, 0], float("-inf"))
+    best, place = log_p_NC.topk(width + 1, dim=1)
+    return best[:, :-1], place[:, :-1], best[:, -1]
+
+
+def _children(layer: Any, hidden_ND: Tensor, log_p_NW: Tensor, child_NW: Tensor) -> tuple[Tensor, Tensor]:
+    """Both children of each inner node; a word stays, with nothing beside it. Log-probabilities and children, (N, W, 2)."""
+    inner = layer.vocab_size - 1
+    is_inner_NW = child_NW < inner
+    place_P = is_inner_NW.flatten().nonzero().squeeze(1)
+    node_P, count_N = child_NW.flatten()[place_P], is_inner_NW.sum(1)
+    score_P = layer.lower_scores(hidden_ND, node_P, place_P // child_NW.shape[1], count_N.cumsum(0) - count_N)
+    left_P = log_p_NW.flatten()[place_P] + logsigmoid(-score_P)
+    right_P = log_p_NW.flatten()[place_P] + logsigmoid(score_P)
+    both_NW2 = torch.stack([log_p_NW, torch.full_like(log_p_NW, float("-inf"))], dim=-1)
+    both_NW2 = both_NW2.flatten(0, 1).index_copy(0, place_P, torch.stack([left_P, right_P], dim=-1)).view_as(both_NW2)
+    child_NW2 = child_NW[:, :, None].expand(-1, -1, 2).flatten(0, 1).index_copy(0, place_P, layer.children_I2[node_P])
+    return both_NW2, child_NW2.view_as(both_NW2)
+
+
+def walk(layer: Any, hidden_ND: Tensor, uniform_N: Tensor, exclude_NX: Tensor | None) -> Tensor:
+    """One word a row, by walking down from the root: the uniform number chooses a branch and is stretched to it. -1: none left.
+
+    A branch's mass is its probability less that of the excluded words under it. While some of its words are left it has
+    mass, whatever rounding says, and none when they are all excluded.
+    """
+    inner = layer.vocab_size - 1
+    word_NX, here_NX, p_NX = excluded(layer, hidden_ND, exclude_NX)
+    crown = layer.crown
+    p_NE = crown(layer.upper_scores(hidden_ND)).double().exp()
+    exit_NX = crown.exit_V[word_NX]
+    gone_NE = torch.zeros_like(p_NE).scatter_add(1, exit_NX, torch.where(here_NX, p_NX, 0.0))
+    words_gone_NE = torch.zeros_like(p_NE, dtype=torch.int64).scatter_add(1, exit_NX, here_NX.long())
+    rest_NE = torch.where(words_gone_NE < crown.leaves_E, (p_NE - gone_NE).clamp_min(LEAST), 0.0)
+    exit_N1, uniform_N1 = pick(rest_NE, uniform_N[:, None])
+    child_N1, depth_N1, p_N1 = crown.exits_E[exit_N1], crown.depth_E[exit_N1], p_NE.gather(1, exit_N1)
+    here_NX = here_NX & (exit_NX == exit_N1)
+    for _ in range(layer.below):
+        row_A = places(child_N1 < inner)  # still at an inner node
+        node_A, hidden_AD = child_N1[row_A, 0], hidden_ND[row_A].to(layer.lower.weight.dtype)
+        score_A = (hidden_AD * layer.lower.weight[node_A - layer.dense_nodes]).sum(1) + layer.bias[node_A]
+        p_A2 = p_N1[row_A] * torch.stack([-score_A, score_A], dim=1).double().sigmoid()
+        turn_AX = layer.path_VM[word_NX[row_A], depth_N1[row_A]] > 0
+        gone_AX2 = torch.stack([~turn_AX, turn_AX], dim=-1) & here_NX[row_A, :, None]
+        child_A2 = layer.children_I2[node_A]
+        words_A2 = torch.where(child_A2 < inner, layer.leaves_I[child_A2.clamp(max=inner - 1)], 1)
+        rest_A2 = (p_A2 - torch.where(gone_AX2, p_NX[row_A, :, None], 0.0).sum(1)).clamp_min(LEAST)
+        turn_A1, uniform_A1 = pick(torch.where(gone_AX2.sum(1) < words_A2, rest_A2, 0.0), uniform_N1[row_A])
+        child_N1 = child_N1.index_copy(0, row_A, child_A2.gather(1, turn_A1))
+        p_N1 = p_N1.index_copy(0, row_A, p_A2.gather(1, turn_A1))
+        uniform_N1 = uniform_N1.index_copy(0, row_A, uniform_A1)
+        here_NX = here_NX.index_copy(0, row_A, here_NX[row_A] & (turn_AX == (turn_A1 == 1)))
+        depth_N1 = depth_N1 + 1
+    return torch.where((rest_NE > 0).any(1), child_N1.squeeze(1) - inner, -1)
