@@ -1,8 +1,8 @@
 """A stack of bidirectional GRU layers that reads every row to its own length (Schuster and Paliwal 1997; Cho et al. 2014).
 
 It computes what torch's bidirectional nn.GRU computes on packed sequences. Packing made it 7 times slower on a CPU, so each
-direction is a GRU of its own over the padded rows: the backward one reads each row's real positions in reverse order, and
-its outputs are put back. What stands after a row's end is read last by either direction, so it never touches a real position.
+direction is a GRU of its own over the padded rows (on a CPU, layers/gru.py runs both at once, twice as fast in bf16): the
+backward one reads each row's real positions in reverse order, and its outputs are put back. What stands after a row's end is read last by either direction, so it never touches a real position.
 
 Shapes: S positions, B rows, I input size, D hidden size of one direction.
 """
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from seqgen_cli.layers.dropout import Dropout
+from seqgen_cli.layers.gru import gru_pair
 
 
 class BidirectionalGRU(nn.Module):
@@ -36,11 +37,17 @@ class BidirectionalGRU(nn.Module):
         """Time-major input (S, B, I) and true lengths, 1 .. S -> top outputs (S, B, 2D), and the last states of both
         directions in the top layer, (B, 2D): forward after a row's last real position, backward after its first."""
         reversal_N = _reversal(lengths_B, input_SBI.shape[0])
+        on_cpu = input_SBI.device.type == "cpu"
+        if on_cpu and torch.is_autocast_enabled("cpu"):
+            input_SBI = input_SBI.to(torch.get_autocast_dtype("cpu"))
         for place, (forwards, backwards) in enumerate(zip(self.forwards, self.backwards, strict=True)):
             if place > 0:
                 input_SBI = self.dropout(input_SBI)
-            forward_SBD, _ = forwards(input_SBI)
-            reversed_SBD, _ = backwards(_permute(input_SBI, reversal_N))
+            backward_input_SBI = _permute(input_SBI, reversal_N)
+            if on_cpu:
+                forward_SBD, reversed_SBD = gru_pair(torch.stack([input_SBI, backward_input_SBI]), forwards, backwards)
+            else:
+                (forward_SBD, _), (reversed_SBD, _) = forwards(input_SBI), backwards(backward_input_SBI)
             input_SBI = torch.cat([forward_SBD, _permute(reversed_SBD, reversal_N)], dim=-1)
         # In its own order the backward GRU, too, ends at position length - 1.
         row_B = torch.arange(lengths_B.shape[0], device=lengths_B.device)

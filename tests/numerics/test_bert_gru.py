@@ -73,7 +73,28 @@ def test_gru_is_torchs_on_packed_sequences(layers: int) -> None:
     (last_BD * weight_BD).sum().backward()
     (torch.cat([final[-2], final[-1]], dim=-1) * weight_BD).sum().backward()
     torch.testing.assert_close(input_SBI.grad, again_SBI.grad, rtol=0, atol=1e-12)
-    torch.testing.assert_close(ours.backwards[0].weight_ih_l0.grad, theirs.weight_ih_l0_reverse.grad, rtol=0, atol=1e-12)
+    for layer in range(layers):
+        for suffix, part in (("", ours.forwards[layer]), ("_reverse", ours.backwards[layer])):
+            for name, parameter in part.named_parameters():
+                expected = getattr(theirs, name.replace("_l0", f"_l{layer}{suffix}")).grad
+                torch.testing.assert_close(parameter.grad, expected, rtol=0, atol=1e-12)
+
+
+def test_gru_in_bf16_is_the_gru_rounded() -> None:
+    torch.manual_seed(0)
+    gru = BidirectionalGRU(24, 16, 2, dropout=0.0)
+    input_SBI, lengths_B = torch.randn(14, len(LENGTHS), 24), torch.tensor(LENGTHS)
+    weight_BD = torch.randn(len(LENGTHS), 32)
+    gradients = []
+    for low in (False, True):
+        gru.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            _, last_BD = gru(input_SBI, lengths_B)
+        assert last_BD.dtype == (torch.bfloat16 if low else torch.float32)
+        (last_BD.float() * weight_BD).sum().backward()
+        gradients.append([last_BD.detach().float(), *(parameter.grad for parameter in gru.parameters())])
+    for exact, rounded in zip(*gradients, strict=True):
+        assert 0 < (rounded - exact).norm() < 0.02 * exact.norm()  # bf16 keeps 8 bits: each rounding is off by 0.004 at most
 
 
 def test_gru_on_a_padded_batch_is_the_loop_over_true_lengths() -> None:
