@@ -1,8 +1,9 @@
 """A stack of bidirectional GRU layers that reads every row to its own length (Schuster and Paliwal 1997; Cho et al. 2014).
 
 It computes what torch's bidirectional nn.GRU computes on packed sequences. Packing made it 7 times slower on a CPU, so each
-direction is a GRU of its own over the padded rows (on a CPU, layers/gru.py runs both at once, twice as fast in bf16): the
-backward one reads each row's real positions in reverse order, and its outputs are put back. What stands after a row's end is read last by either direction, so it never touches a real position.
+direction is a GRU of its own over the padded rows: the backward one reads each row's real positions in reverse order, and
+its outputs are put back. What stands after a row's end is read last by either direction, so it never touches a real position.
+On a CPU layers/gru.py runs both directions at once, in bf16 twice as fast.
 
 Shapes: S positions, B rows, I input size, D hidden size of one direction.
 """
@@ -45,6 +46,7 @@ class BidirectionalGRU(nn.Module):
                 input_SBI = self.dropout(input_SBI)
             backward_input_SBI = _permute(input_SBI, reversal_N)
             if on_cpu:
+                assert isinstance(forwards, nn.GRU) and isinstance(backwards, nn.GRU)
                 forward_SBD, reversed_SBD = gru_pair(torch.stack([input_SBI, backward_input_SBI]), forwards, backwards)
             else:
                 (forward_SBD, _), (reversed_SBD, _) = forwards(input_SBI), backwards(backward_input_SBI)
