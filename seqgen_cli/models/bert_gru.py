@@ -39,6 +39,8 @@ class BertGru(nn.Module):
         encoder_lr: learning rate of what is trained in the encoder.
         gru_layers, gru_hidden: of the GRU; gru_hidden is D.
         dropout: between GRU layers, and of the pooled vector.
+        normalize: give the GRU each position's features with mean 0 and variance 1 (no parameters). An encoder made for
+            sentence vectors, as minilm, leaves token features so small that the GRU learns slowly.
         pooling: [last forward; last backward] state, or mean, maximum or learned attention over all positions.
         shape: of the encoder, filled in by checkpoints, whose weights are then loaded into it; None: as `encoder` says.
 
@@ -58,6 +60,7 @@ class BertGru(nn.Module):
         gru_layers: Annotated[int, Ge(1)] = 2,
         gru_hidden: Annotated[int, Ge(1)] = 256,
         dropout: Annotated[float, Ge(0), Lt(1)] = 0.25,
+        normalize: bool = False,
         pooling: Pooling = "last",
         shape: Shape | None = None,
     ) -> None:
@@ -77,7 +80,7 @@ class BertGru(nn.Module):
         self.gru = BidirectionalGRU(self.feature_size, gru_hidden, gru_layers, dropout)
         self.attention = nn.Linear(self.hidden_size, 1) if pooling == "attention" else None
         self.dropout = Dropout(dropout)
-        self.pooling = pooling
+        self.normalize, self.pooling = normalize, pooling
         self._trained_parts = _unfreeze(self.encoder, unfreeze, encoder_lr)
         self.train()
 
@@ -107,6 +110,8 @@ class BertGru(nn.Module):
         else:
             assert batch.source_BS is not None
             features_BSE = self.features(batch.source_BS, batch.source_lengths_B)
+        if self.normalize:
+            features_BSE = nn.functional.layer_norm(features_BSE, (self.feature_size,))
         output_SBP, last_BP = self.gru(features_BSE.transpose(0, 1).contiguous(), batch.source_lengths_B)
         return self.dropout(self._pool(output_SBP, last_BP, batch.source_lengths_B))
 

@@ -150,8 +150,17 @@ def test_pooling_over_positions() -> None:
             torch.testing.assert_close(pooled_BD[number], expected[pooling].flatten(), rtol=0, atol=1e-5)
 
 
+def test_normalized_features_have_mean_zero_and_variance_one() -> None:
+    model, plain, batch = tiny(normalize=True).eval(), tiny().eval(), batch_of(texts())
+    features_BSE = model.features(batch.source_BS, batch.source_lengths_B)
+    mean_BS1, variance_BS1 = features_BSE.mean(-1, keepdim=True), features_BSE.var(-1, keepdim=True, correction=0)
+    expected_BSE = (features_BSE - mean_BS1) / (variance_BS1 + 1e-5).sqrt()
+    cached = Batch(batch.index_B, source_lengths_B=batch.source_lengths_B, labels_B=batch.labels_B, features_BSE=expected_BSE)
+    torch.testing.assert_close(model.hidden_states(batch), plain.hidden_states(cached), rtol=0, atol=1e-6)
+
+
 def test_features_stand_in_for_ids() -> None:
-    model, batch = tiny().eval(), batch_of(texts())
+    model, batch = tiny(normalize=True).eval(), batch_of(texts())
     features_BSE = model.features(batch.source_BS, batch.source_lengths_B)
     cached = Batch(batch.index_B, source_lengths_B=batch.source_lengths_B, labels_B=batch.labels_B, features_BSE=features_BSE)
     assert torch.equal(model.hidden_states(cached), model.hidden_states(batch))
