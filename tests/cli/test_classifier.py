@@ -19,6 +19,7 @@ from seqgen_cli import build
 from seqgen_cli.cli import main
 from seqgen_cli.data.features import FeatureStore
 from seqgen_cli.errors import RequestError
+from seqgen_cli.training import journal
 
 pytest.importorskip("transformers")
 
@@ -52,13 +53,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Path:
-    return train(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "_PLAIN_EVERY", 0.0)  # every line that is logged now and then
+        return train(folder)
 
 
 def test_a_run_holds_samples_figures_and_a_frozen_encoder(run: Path) -> None:
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     measured = [record for record in records if "valid_nll" in record]
     assert len(measured) == 2 and {"valid_accuracy", "valid_f1", "valid_roc_auc"} <= set(measured[0])
+    assert records[-1]["texts"] == 2 * 240 and all(record["texts_per_second"] > 0 for record in records if "loss" in record)
+    assert not any("token" in name for record in records for name in record)
+    assert re.search(r"epoch 2\.00, [\d.,]+ texts/s", (run / "train.log").read_text())
     assert "reference: " in next((run / "samples").iterdir()).read_text()
     kept = weights(run)
     words = kept["model.encoder.embeddings.word_embeddings.weight"].shape[0]
@@ -154,6 +160,8 @@ def test_several_classes_from_a_file(tmp_path: Path) -> None:
     words += [f"runtime.runs_folder={tmp_path}/runs", f"runtime.cache_folder={tmp_path}/cache", "trainer.steps=2"]
     assert main(["train", *words, "output=softmax", "objective.class_weights=[1.0,2.0,0.5]"]) == 0
     (run,) = (tmp_path / "runs").iterdir()
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["texts"] == 2 * 32 and "weight" not in last  # what the weights add up to is no figure
     classifier: Any = seqgen_cli.load(run, device="cpu")
     ranking = classifier.classify(["a fine day"])[0].ranking
     assert {label for label, _ in ranking} == {"good", "bad", "neither"}
