@@ -204,11 +204,9 @@ class Loop:
             )
         figures: dict[str, float] = {}
         for stage in self._stages:
-            own, counts = (
-                {name.removeprefix(stage.prefix): value for name, value in sums.items() if name.startswith(stage.prefix)}
-                for sums in (window, self.totals)
-            )
-            figures |= {stage.prefix + name: value for name, value in _means(own, counts.keys()).items()}
+            own = {name.removeprefix(stage.prefix): value for name, value in window.items() if name.startswith(stage.prefix)}
+            counts = {name.removeprefix(stage.prefix) for name in self.totals if name.startswith(stage.prefix)}
+            figures |= {stage.prefix + name: value for name, value in _means(own, counts).items()}
         return figures
 
     @property

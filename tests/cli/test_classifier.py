@@ -169,6 +169,20 @@ def test_several_classes_from_a_file(tmp_path: Path) -> None:
     assert main(["train", *words]) == 2  # the sigmoid is for two classes
 
 
+def test_a_dry_run_counts_texts_and_word_pieces(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places = [f"runtime.runs_folder={folder}/none", f"runtime.cache_folder={folder}/cache", "trainer.minutes=0.2"]
+    assert main(["train", *TINY, *places, "--dry-run", "trainer.epochs=null"]) == 0
+    figures = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert (
+        figures["train examples"] == "240"
+        and figures["batches per epoch"] == "8"
+        and int(figures["updates"].replace(",", "")) > 0
+    )
+    assert int(figures["train word pieces"].replace(",", "")) > 10 * 240 and "train source tokens" not in figures
+    assert int(figures["trainable parameters"].replace(",", "")) < int(figures["parameters"].replace(",", ""))
+    assert not (folder / "none").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
