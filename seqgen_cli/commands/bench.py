@@ -1,12 +1,14 @@
 """seqgen bench: what a combination of choices costs to train and to decode on this machine.
 
-Training runs the very loop that `seqgen train` runs, the making of batches included. The machine's matrix-multiply rate
-that its speed is compared with is measured in the same run.
+Training runs the very loop that `seqgen train` runs, the making of batches included; of a classifier whose features are
+kept, they are encoded before, which is timed by itself. The machine's matrix-multiply rate that the speed is compared with is
+measured in the same run.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +22,12 @@ from torch import nn
 
 from seqgen_cli import build
 from seqgen_cli.commands.bench_output import LayerBench, measure
+from seqgen_cli.commands.encoding import encode_once
 from seqgen_cli.commands.session import keep_dense
 from seqgen_cli.commands.tables import count, show
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import TrainStream
+from seqgen_cli.data.prepare import Prepared
 from seqgen_cli.data.synthetic import BOS, EOS, PAD, UNK
 from seqgen_cli.decoding.base import Specials
 from seqgen_cli.decoding.steps import generate
@@ -63,7 +67,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class _Material:
-    """What the networks read: sentences, and the sizes that follow from them."""
+    """What the networks read: sentences, and the sizes that follow from them; `prepared` where they are of a data set."""
 
     dataset: Any
     source_vocab_size: int
@@ -72,6 +76,7 @@ class _Material:
     specials: Specials
     description: str
     target_tokenizer: Any = None
+    prepared: Prepared | None = None
 
 
 def run(config: DictConfig) -> dict[str, Any]:
@@ -125,11 +130,15 @@ def _material(config: DictConfig, runtime: Runtime) -> _Material:
     prepared = build.prepared(config, runtime, only=["train"], report=_log.info)
     source, target, dataset = prepared.source_tokenizer, prepared.target_tokenizer, prepared.splits["train"]
     sizes = (source.vocab_size, target.vocab_size)
-    specials = Specials(source.pad, source.unk, source.bos, source.eos)
-    if not build.is_classifier(config):
-        specials = Specials(target.pad, target.unk, target.bos, target.eos)
-    description = f"{len(dataset):,} training examples of data={config.choices.data}, vocabularies {sizes[0]:,} and {sizes[1]:,}"
-    return _Material(dataset, *sizes, prepared.target_counts_V, specials, description, target)
+    if build.is_classifier(config):
+        specials, kinds = (
+            Specials(source.pad, source.unk, source.bos, source.eos),
+            f"{sizes[0]:,} word pieces, {sizes[1]:,} classes",
+        )
+    else:
+        specials, kinds = Specials(target.pad, target.unk, target.bos, target.eos), f"vocabularies {sizes[0]:,} and {sizes[1]:,}"
+    description = f"{len(dataset):,} training examples of data={config.choices.data}, {kinds}"
+    return _Material(dataset, *sizes, prepared.target_counts_V, specials, description, target, prepared)
 
 
 @dataclass(frozen=True)
@@ -174,11 +183,11 @@ class _Recorder:
 def _training(config: DictConfig, settings: Bench, material: _Material, runtime: Runtime) -> tuple[_Networks, dict[str, Any]]:
     """Train a few steps; the networks after them, and the figures."""
     batching = build.make(config.batching, "batching")
-    stream = _Recorder(
-        TrainStream(material.dataset, batching, config.seed, runtime.rank, runtime.world_size, workers=runtime.workers)
-    )
+    drawn = TrainStream(material.dataset, batching, config.seed, runtime.rank, runtime.world_size, workers=runtime.workers)
+    stream = _Recorder(drawn)
     with PeakMemory(runtime.device) as memory:
         networks = _networks(config, material, runtime.device)
+        encoding = _encoding(config, networks, material, runtime, drawn.indices(settings.warmup + settings.steps))
         optimizer = build.make(config.optimizer, "optimizer")
         keep_dense(networks.output, optimizer, False, runtime)
         updates = networks.objective.updates(optimizer.make)
@@ -192,12 +201,14 @@ def _training(config: DictConfig, settings: Bench, material: _Material, runtime:
     sources = sum(int(batch.source_lengths_B.sum()) for batch in stream.seen if batch.source_lengths_B is not None)
     totals = runtime.all_sum({"sources": sources, **{str(step): tokens for step, tokens in enumerate(targets)}})
     rate = Spread.of([totals[str(step)] / took for step, took in enumerate(seconds)])
+    unit = "texts" if build.is_classifier(config) else "tokens"
     operations = step_flops(config, material, stream.seen[:_COUNTED_STEPS])
     achieved = sum(operations) / sum(seconds[: len(operations)])
     best = matmul_rate(_matmul_sizes(networks, targets), _MATMUL_DTYPE[runtime.precision], runtime.device)
     return networks, {
-        "train_tokens_per_second": rate.median,
-        "train_tokens_per_second_quartiles": [rate.low, rate.high],
+        **encoding,
+        f"train_{unit}_per_second": rate.median,
+        f"train_{unit}_per_second_quartiles": [rate.low, rate.high],
         "train_source_tokens_per_second": totals["sources"] / sum(seconds),
         "step_seconds": Spread.of(seconds).median,
         "peak_memory_bytes": memory.peak_bytes,
@@ -205,6 +216,17 @@ def _training(config: DictConfig, settings: Bench, material: _Material, runtime:
         "matmul_flops_per_second": best,
         "matmul_share": achieved / best,
     }
+
+
+def _encoding(
+    config: DictConfig, networks: _Networks, material: _Material, runtime: Runtime, indices: Sequence[int]
+) -> dict[str, float]:
+    """Word pieces a second of encoding what the steps will read; nothing where all is kept already or none is to be kept."""
+    if material.prepared is None:
+        return {}
+    start = time.perf_counter()
+    encoded = encode_once(config, networks.model, runtime, material.prepared, ["train"], indices)
+    return {"encode_tokens_per_second": encoded / (time.perf_counter() - start)} if encoded else {}
 
 
 def step_flops(config: DictConfig, material: _Material, batches: Sequence[Batch]) -> list[int]:
@@ -255,12 +277,17 @@ def _decoding(settings: Bench, networks: _Networks, material: _Material, runtime
 
 def _rows(figures: dict[str, Any]) -> list[list[str]]:
     rows = [[f"{kind} parameters", count(figures[key]), ""] for kind, key in _PARAMETERS]
+    if "encode_tokens_per_second" in figures:
+        rows.append(["encoding once, word pieces/s", count(figures["encode_tokens_per_second"]), ""])
     if "step_seconds" in figures:
-        low, high = figures["train_tokens_per_second_quartiles"]
+        unit, target, source = "tokens", "target tokens", "source tokens"
+        if "train_texts_per_second" in figures:
+            unit, target, source = "texts", "texts", "word pieces"
+        low, high = figures[f"train_{unit}_per_second_quartiles"]
         share = f"{figures['matmul_share']:.1%} of {figures['matmul_flops_per_second'] / 1e9:,.0f} GFLOP/s"
         rows += [
-            ["training, target tokens/s", count(figures["train_tokens_per_second"]), f"{count(low)} .. {count(high)}"],
-            ["training, source tokens/s", count(figures["train_source_tokens_per_second"]), ""],
+            [f"training, {target}/s", count(figures[f"train_{unit}_per_second"]), f"{count(low)} .. {count(high)}"],
+            [f"training, {source}/s", count(figures["train_source_tokens_per_second"]), ""],
             ["training, seconds a step", f"{figures['step_seconds']:.3f}", ""],
             ["training, peak memory", f"{figures['peak_memory_bytes'] / 2**20:,.0f} MiB", ""],
             ["share of the matrix-multiply rate", share, ""],

@@ -10,9 +10,11 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from seqgen_cli import build
+from seqgen_cli.commands.encoding import encode_once
 from seqgen_cli.commands.session import make_networks
 from seqgen_cli.commands.start import Start
 from seqgen_cli.data.batching import TrainStream
+from seqgen_cli.data.labelled import LabelledDataset
 from seqgen_cli.data.prepare import Prepared
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives.base import Progress
@@ -39,9 +41,10 @@ def _data(config: DictConfig, trainer: Trainer, runtime: Runtime, prepared: Prep
     per_epoch = trainer.updates_per_epoch(stream.batches_per_epoch, runtime.world_size)
     total = trainer.total_updates(per_epoch)
     sizes: dict[str, Any] = {f"{name}_examples": len(split) for name, split in prepared.splits.items()}
-    for side, lengths_n in (("source", train.source_lengths_n), ("target", train.target_lengths_n)):
+    source = "word_pieces" if isinstance(train, LabelledDataset) else "source_tokens"
+    for unit, lengths_n in ((source, train.source_lengths_n), ("target_tokens", train.target_lengths_n)):
         if lengths_n is not None:
-            sizes[f"train_{side}_tokens"] = int(lengths_n.sum())
+            sizes[f"train_{unit}"] = int(lengths_n.sum())
     sizes |= {"batches_per_epoch": stream.batches_per_epoch, "updates_per_epoch": per_epoch}
     if trainer.minutes is not None:
         bought = int(60 * trainer.minutes / _seconds_per_update(config, trainer, runtime, prepared))
@@ -52,10 +55,15 @@ def _data(config: DictConfig, trainer: Trainer, runtime: Runtime, prepared: Prep
 
 
 def _seconds_per_update(config: DictConfig, trainer: Trainer, runtime: Runtime, prepared: Prepared) -> float:
-    """Mean time of an update on this machine, seen on networks that are thrown away; validation is not in it."""
-    objective = make_networks(config, prepared)[2].to(runtime.device).train()
+    """Mean time of an update on this machine, seen on networks that are thrown away; validation is not in it.
+
+    Nor is encoding, where features are kept: these updates' texts are encoded before.
+    """
+    model, _, objective = make_networks(config, prepared)
+    objective.to(runtime.device).train()
     batching = build.make(config.batching, "batching")
     stream = TrainStream(prepared.splits["train"], batching, config.seed, runtime.rank, runtime.world_size)
+    encode_once(config, model, runtime, prepared, ["train"], stream.indices((2 + _TIMED) * trainer.accumulate))
     schedule = build.make(config.schedule, "schedule", total_updates=trainer.total_updates(1.0) or 1)
     updates = objective.updates(build.make(config.optimizer, "optimizer").make)
     loop = Loop(updates, stream, runtime, schedule, seed=config.seed, accumulate=trainer.accumulate, clip_norm=trainer.clip_norm)

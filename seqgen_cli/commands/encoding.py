@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -20,21 +20,36 @@ from seqgen_cli.runtime import Runtime
 _log = logging.getLogger(__name__)
 
 
-def encode_once(config: DictConfig, model: Any, runtime: Runtime, prepared: Prepared, splits: Iterable[str]) -> None:
+def encode_once(
+    config: DictConfig,
+    model: Any,
+    runtime: Runtime,
+    prepared: Prepared,
+    splits: Iterable[str],
+    indices: Sequence[int] | None = None,
+) -> int:
     """Attach features to some splits, encoding what is not kept yet; nothing happens where features are not to be kept.
 
     Args:
         config: its `data` says where and how they are kept. model: on the runtime's device.
+        indices: encode these examples of a split only; None: all.
+
+    Returns:
+        How many word pieces were encoded.
     """
     if not isinstance(model, Encoder) or config.data.get("features", "none") == "none":
-        return
+        return 0
     if not model.features_are_fixed:
         _log.info("The encoder is trained, so its features change and none are kept (data.features=none).")
-        return
+        return 0
     was_training = model.training  # type: ignore[attr-defined]
     model.eval()  # type: ignore[attr-defined]
 
+    encoded = 0
+
     def encode(source_BS: Tensor, lengths_B: Tensor) -> Tensor:
+        nonlocal encoded
+        encoded += int(lengths_B.sum())
         with torch.no_grad(), runtime.autocast():
             return model.features(source_BS.to(runtime.device), lengths_B.to(runtime.device)).cpu()
 
@@ -47,5 +62,6 @@ def encode_once(config: DictConfig, model: Any, runtime: Runtime, prepared: Prep
     for name in splits:
         dataset = prepared.splits.get(name)
         if isinstance(dataset, LabelledDataset):
-            dataset.attach(kept, encode, config.data.features_limit, _log.info)
+            dataset.attach(kept, encode, config.data.features_limit, _log.info, indices)
     model.train(was_training)  # type: ignore[attr-defined]
+    return encoded

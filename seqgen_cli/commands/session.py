@@ -18,6 +18,7 @@ from seqgen_cli import build
 from seqgen_cli.commands.classifier_validation import ClassifierValidation
 from seqgen_cli.commands.encoding import encode_once
 from seqgen_cli.commands.start import Start, kept_config
+from seqgen_cli.commands.tables import count
 from seqgen_cli.commands.validation import Validation
 from seqgen_cli.data.batching import TrainStream
 from seqgen_cli.data.prepare import Prepared
@@ -143,8 +144,8 @@ class Session:
 
     @property
     def seen(self) -> dict[str, int]:
-        """What was read so far, by the first count of the first update: {"tokens": n}. Waits for the device."""
-        return {name: int(count) for name, count in list(self.loop.totals.items())[:1]}
+        """What was read so far, by the first count of the first update: {"tokens": n} or {"texts": n}. Waits for the device."""
+        return {name: int(total) for name, total in list(self.loop.totals.items())[:1]}
 
     @property
     def over(self) -> bool:
@@ -184,15 +185,15 @@ class Session:
         if not figures:
             return
         seconds, seen = self.seconds, self.seen
-        (name, count), before = next(iter(seen.items())), self._speed_since
-        speed = (count - before[1].get(name, 0)) / max(1e-9, seconds - before[0])
+        (name, total), before = next(iter(seen.items())), self._speed_since
+        speed = (total - before[1].get(name, 0)) / max(1e-9, seconds - before[0])
         self._speed_since = (seconds, seen)
         epoch = self.loop.update / self.updates_per_epoch
         rest = {"lr": self.loop.learning_rate, "epoch": epoch, "seconds": seconds, f"{name}_per_second": speed}
         self.journal.write(self.loop.update, {**seen, **figures, **rest})
         losses = ", ".join(f"{key} {value:.4f}" for key, value in figures.items() if key.endswith("loss"))
         left = f", {max(0.0, self.trainer.minutes - seconds / 60):.0f} min left" if self.trainer.minutes else ""
-        self.bar.show(self.loop.update, f"{losses}, epoch {epoch:.2f}, {speed:,.0f} {name}/s{left}")
+        self.bar.show(self.loop.update, f"{losses}, epoch {epoch:.2f}, {count(speed)} {name}/s{left}")
 
     def validate(self, check: Callable[[], None] = lambda: None) -> None:
         """Measure the weights to use on the validation set, and write it down. `check` may raise in between."""

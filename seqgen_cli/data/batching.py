@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Protocol, runtime_checkable
 
 import numpy as np
@@ -174,6 +175,10 @@ class TrainStream:
                 plan = self._plan(epoch)
             yield plan[position], epoch
             position += self._world_size
+
+    def indices(self, batches: int) -> list[int]:
+        """The examples of this rank's first batches, each once."""
+        return sorted({int(index) for rows, _ in islice(self.where(), batches) for index in rows})
 
 
 class _Mine:

@@ -19,7 +19,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import IO, Literal, Protocol
 
 import numpy as np
 import torch
@@ -208,7 +208,8 @@ class _OnDisk:
         store = self._store
         assert store.folder is not None
         store.refresh()  # another process may have written until the lock was free
-        self._data, self._index = (store.folder / "features.data").open("ab"), (store.folder / "features.index").open("ab")
+        # Unbuffered: what a full disk does not take is not tried again when the file is closed.
+        self._data, self._index = ((store.folder / f"features.{part}").open("ab", buffering=0) for part in ("data", "index"))
         # What an interrupted run left behind the last whole entry is cut off.
         records = _whole_records(store.folder / "features.index", len(store._data))
         self._index.truncate(len(records) * _RECORD.itemsize)
@@ -218,25 +219,33 @@ class _OnDisk:
         return self
 
     def append(self, key: Key, bytes_LW: Tensor) -> None:
-        self._data.write(bytes_LW.contiguous().numpy().data)
+        _write(self._data, bytes_LW.contiguous().numpy().data)
         self._pending.append((*key, self._end, len(bytes_LW)))
         self._end += len(bytes_LW)
         if time.monotonic() - self._flushed > _SECONDS_BETWEEN_FLUSHES:
             self._flush()
 
     def _flush(self) -> None:
-        for file, contents in ((self._data, b""), (self._index, np.array(self._pending, _RECORD).tobytes())):
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
+        os.fsync(self._data.fileno())
+        _write(self._index, np.array(self._pending, _RECORD).tobytes())
+        os.fsync(self._index.fileno())
         self._pending, self._flushed = [], time.monotonic()
 
     def __exit__(self, *error: object) -> None:
         try:
+            # Half an entry that a full disk took makes room for the index of the whole ones.
+            self._data.truncate(self._end * self._store.width)
             self._flush()
         finally:
             self._data.close()
             self._index.close()
+
+
+def _write(file: IO[bytes], contents: bytes | memoryview) -> None:
+    """Write everything; an unbuffered file may take it in parts."""
+    left = memoryview(contents).cast("B")
+    while left:
+        left = left[file.write(left) :]
 
 
 def _whole_records(index: Path, rows: int) -> np.ndarray:

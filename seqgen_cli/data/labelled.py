@@ -18,7 +18,7 @@ import torch
 from annotated_types import Ge, Gt
 
 from seqgen_cli.data.batch import Batch, pad
-from seqgen_cli.data.features import Encode, FeatureStore, FeatureType, check_room, key_of
+from seqgen_cli.data.features import Encode, FeatureStore, FeatureType, Rows, check_room, key_of
 from seqgen_cli.data.store import Ragged, Text
 from seqgen_cli.errors import SeqgenError
 
@@ -149,13 +149,14 @@ class LabelledDataset:
         return np.arange(len(self))
 
     def batch(self, indices: Sequence[int] | np.ndarray, epoch: int | None = None) -> Batch:
-        """Collate examples: ids and lengths, or features and lengths, and the class of each."""
+        """Collate examples: ids and lengths (or, where all of them are encoded, features and lengths), and the class of each."""
         rows = [self.tokens[int(index)] for index in indices]
         index_B = torch.as_tensor(np.asarray(indices, dtype=np.int64))
         labels_B = torch.from_numpy(self.labels_n[np.asarray(indices)].astype(np.int64))
-        if self._features is not None:
+        keys = [key_of(row) for row in rows] if self._features is not None else []
+        if self._features is not None and all(key in self._features for key in keys):
             lengths_B = torch.tensor([len(row) for row in rows])
-            features_BSE = self._features.read([key_of(row) for row in rows])
+            features_BSE = self._features.read(keys)
             return Batch(index_B, source_lengths_B=lengths_B, labels_B=labels_B, features_BSE=features_BSE)
         source_BS, lengths_B = pad(rows, self._pad)
         return Batch(index_B, source_BS, lengths_B, labels_B=labels_B)
@@ -165,17 +166,27 @@ class LabelledDataset:
         return [self._text[int(index)] for index in (range(len(self)) if indices is None else indices)]
 
     def attach(
-        self, store: FeatureStore, encode: Encode, limit_gb: float, report: Callable[[str], None] = lambda line: None
+        self,
+        store: FeatureStore,
+        encode: Encode,
+        limit_gb: float,
+        report: Callable[[str], None] = lambda line: None,
+        indices: Sequence[int] | None = None,
     ) -> None:
-        """Encode what `store` does not hold yet, and read features from it from now on, unless they exceed the limit."""
-        missing = store.missing_bytes(self.tokens)
-        total = store.tokens * store.width + missing
+        """Encode what `store` does not hold yet, and read features from it from now on, unless they exceed the limit.
+
+        Args:
+            limit_gb: the most that the features of all examples may take in the store.
+            indices: encode these examples only; None: all.
+        """
+        total = store.tokens * store.width + store.missing_bytes(self.tokens)
         if total > limit_gb * 1e9:
             report(
                 f"{self.name}: features would take {total / 1e9:.1f} GB, above data.features_limit={limit_gb:g}, so these texts "
                 "are encoded anew every epoch. data.features_dtype=int8 takes half of fp16."
             )
             return
-        check_room(store.folder, missing)
-        store.encode(self.tokens, encode, self.name, report)
+        rows: Rows = self.tokens if indices is None else [self.tokens[int(index)] for index in indices]
+        check_room(store.folder, store.missing_bytes(rows))
+        store.encode(rows, encode, self.name, report)
         self._features = store

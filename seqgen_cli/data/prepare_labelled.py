@@ -1,7 +1,7 @@
 """From labelled texts to data sets: tokenise and store once; what was done before is found in the cache.
 
-Two folders, each named by a hash of what made it and shared by all runs that ask for the same: `labelled-*` the texts and
-their classes, `pieces-*` token ids (and a tokenizer where one had to be trained).
+Folders, each named by a hash of what made it and shared by all runs that ask for the same: `labelled-*` the texts and
+their classes, `vocabulary-*` a tokenizer where one had to be trained, `pieces-*` token ids.
 """
 
 from __future__ import annotations
@@ -49,11 +49,17 @@ def prepare_labelled(
     """
     names = tokenizers[1].names if tokenizers else corpus.class_names()
     splits = {name: examples for name, examples in corpus.labelled_splits().items() if only is None or name in only}
-    text_key = store.key(FORMAT, corpus.fingerprint(), sorted(splits), list(names) if names else None)
-    text = store.once(cache / f"labelled-{text_key}", lambda folder: _store_texts(folder, splits, names), report)
+    made_by = (FORMAT, corpus.fingerprint(), sorted(splits))
+    text = cache / f"labelled-{store.key(*made_by, list(names) if names else None)}"
+    text = store.once(text, lambda folder: _store_texts(folder, splits, names), report)
     info = json.loads((text / "info.json").read_text())
     labels = Labels(info["names"])
-    pieces, pieces_folder = _pieces(tokenizer, tokenizers[0] if tokenizers else None, text, text_key, list(splits), cache, report)
+    # From here on keys hold class names and tokenizer as they were found, not how they were asked for: a run gone on with, whose
+    # checkpoint gives both, has the same data.
+    text_key = store.key(*made_by, labels.names)
+    pieces = tokenizers[0] if tokenizers else _tokenizer(tokenizer, text, text_key, list(splits), cache, report)
+    pieces_key = store.key(FORMAT, text_key, pieces.fingerprint)
+    pieces_folder = store.once(cache / f"pieces-{pieces_key}", lambda folder: _store_pieces(folder, text, splits, pieces), report)
     lines = [*info["report"], *json.loads((pieces_folder / "info.json").read_text())]
     for line in lines:
         report(line)
@@ -109,33 +115,29 @@ def _duplicates(texts: Mapping[str, Sequence[str]]) -> list[str]:
     return lines
 
 
-def _pieces(
-    settings: WordPieces,
-    given: EncoderTokenizer | None,
-    text: Path,
-    text_key: str,
-    splits: Sequence[str],
-    cache: Path,
-    report: Callable[[str], None],
-) -> tuple[EncoderTokenizer, Path]:
-    """The tokenizer and the folder of ids made with it."""
-    if given is None and not settings.needs_training:
-        given = settings.pretrained()
-    made_by = given.fingerprint if given else repr(settings)
-    if given is None and "train" not in splits:
+def _tokenizer(
+    settings: WordPieces, text: Path, text_key: str, splits: Sequence[str], cache: Path, report: Callable[[str], None]
+) -> EncoderTokenizer:
+    """The encoder's own tokenizer, or one trained on the training texts."""
+    if not settings.needs_training:
+        return settings.pretrained()
+    if "train" not in splits:
         raise RequestError("There is no training text to train a tokenizer on.")
 
     def build(folder: Path) -> None:
-        tokenizer = given or settings.train(Text(text, "train.text"))
-        tokenizer.save(folder, "tokenizer")
-        lines = [_store_pieces(folder, name, Text(text, f"{name}.text"), tokenizer) for name in splits]
-        (folder / "info.json").write_text(json.dumps(lines))
+        settings.train(Text(text, "train.text")).save(folder, "tokenizer")
 
-    folder = store.once(cache / f"pieces-{store.key(FORMAT, text_key, made_by)}", build, report)
-    return given or EncoderTokenizer.load(folder, "tokenizer"), folder
+    folder = store.once(cache / f"vocabulary-{store.key(FORMAT, text_key, repr(settings))}", build, report)
+    return EncoderTokenizer.load(folder, "tokenizer")
 
 
-def _store_pieces(folder: Path, split: str, texts: Text, tokenizer: EncoderTokenizer) -> str:
+def _store_pieces(folder: Path, text: Path, splits: Iterable[str], tokenizer: EncoderTokenizer) -> None:
+    """Write the ids of each split, and a report."""
+    lines = [_store_split(folder, name, Text(text, f"{name}.text"), tokenizer) for name in splits]
+    (folder / "info.json").write_text(json.dumps(lines))
+
+
+def _store_split(folder: Path, split: str, texts: Text, tokenizer: EncoderTokenizer) -> str:
     """Write the ids of a split; its line of the report."""
     cut = total = longest = 0
     with closing(RaggedWriter(folder, f"{split}.ids")) as writer:

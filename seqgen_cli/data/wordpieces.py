@@ -14,7 +14,7 @@ import numpy as np
 from annotated_types import Ge
 
 from seqgen_cli.errors import RequestError, SeqgenError
-from seqgen_cli.pretrained import TINY, library, loading, locate
+from seqgen_cli.pretrained import TINY, library, loading, locate, only_here, read_config
 
 Truncation = Literal["head", "tail", "head_tail"]
 _SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -132,12 +132,14 @@ class WordPieces:
         """The encoder's own tokenizer.
 
         Raises:
-            RequestError: it is not there, or lacks one of the special pieces.
+            RequestError: it is not there, not of the BERT family, or lacks one of the special pieces.
         """
+        read_config(self.encoder)  # a small file first: what the encoder is shows there
         with loading(self.encoder, "tokenizer") as transformers:
             place = locate(self.encoder)
-            transformers.AutoConfig.from_pretrained(place, trust_remote_code=False)  # a small file first: a missing hub shows
-            found = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False, use_fast=True)
+            found = transformers.AutoTokenizer.from_pretrained(
+                place, trust_remote_code=False, use_fast=True, local_files_only=only_here(place)
+            )
             rules = found.backend_tokenizer.to_str()
         ids = {"pad": found.pad_token_id, "unk": found.unk_token_id, "bos": found.cls_token_id, "eos": found.sep_token_id}
         missing = [name for name, number in zip(_SPECIALS, ids.values(), strict=True) if number is None]

@@ -12,13 +12,11 @@ import torch
 from torch import nn
 
 from seqgen_cli.errors import RequestError
-from seqgen_cli.pretrained import TINY, loading, locate
+from seqgen_cli.pretrained import FAMILY, OFFSET_POSITIONS, TINY, loading, locate, only_here, read_config
 
 Shape = dict[str, str | int | float | bool | None]
 """An encoder's transformers configuration: model_type and sizes."""
 
-_OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})
-FAMILY = frozenset({"bert", "distilbert", "electra", "albert"}) | _OFFSET_POSITIONS
 _KEYS = frozenset(
     [
         "model_type",
@@ -76,13 +74,7 @@ def encoder_shape(encoder: str, vocab_size: int | None = None) -> Shape:
     known = _KNOWN_SHAPES.get(encoder)
     if known is not None:
         return {**known, "vocab_size": vocab_size} if encoder == TINY and vocab_size else dict(known)
-    with loading(encoder, "encoder") as transformers:
-        values = transformers.AutoConfig.from_pretrained(locate(encoder), trust_remote_code=False).to_dict()
-    if values.get("model_type") not in FAMILY:
-        raise RequestError(
-            f"model.encoder={encoder} is a {values.get('model_type')} model; bert_gru reads encoders of the BERT family: "
-            f"{', '.join(sorted(FAMILY))}."
-        )
+    values = read_config(encoder)
     return {key: value for key, value in values.items() if key in _KEYS and isinstance(value, str | int | float | bool | None)}
 
 
@@ -110,8 +102,14 @@ def pretrained_encoder(encoder: str) -> nn.Module:
         RequestError: it is not there, or has no safetensors weights.
     """
     with loading(encoder, "encoder") as transformers:
+        place = locate(encoder)
         network: nn.Module = transformers.AutoModel.from_pretrained(
-            locate(encoder), use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa", dtype=torch.float32
+            place,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=only_here(place),
+            attn_implementation="sdpa",
+            dtype=torch.float32,
         )
     return network
 
@@ -119,7 +117,7 @@ def pretrained_encoder(encoder: str) -> nn.Module:
 def max_positions(shape: Shape) -> int:
     """The longest input in tokens, [CLS] and [SEP] included. The RoBERTa kind numbers positions from its padding id + 1."""
     positions = int(shape.get("max_position_embeddings") or 512)
-    if shape["model_type"] in _OFFSET_POSITIONS:
+    if shape["model_type"] in OFFSET_POSITIONS:
         return positions - int(shape.get("pad_token_id") or 0) - 1
     return positions
 

@@ -40,7 +40,10 @@ class UpdateModule(Protocol):
     """The module of an Update; called under DistributedDataParallel where there are several ranks."""
 
     def counts(self, batch: Batch) -> Mapping[str, float]:
-        """What each term is divided by (tokens, sequences, examples), known before the forward, without a device sync."""
+        """What each term is divided by (tokens, sequences, texts), known before the forward, without a device sync.
+
+        The first is what the run's progress and speed are told in, be it a term's or not.
+        """
         ...
 
     def __call__(self, batch: Batch, progress: Progress) -> Loss: ...

@@ -46,9 +46,10 @@ class MaximumLikelihood(nn.Module):
         return [Update("mle", self, [make_optimizer(part) for part in by_gradient(self.named_parameters())])]
 
     def counts(self, batch: Batch) -> dict[str, float]:
+        predictions: dict[str, float] = {_unit(batch): batch.targets_N.shape[0]}
         if self.class_weights is None:
-            return {"tokens": batch.targets_N.shape[0]}
-        return {"weight": float(self._weights(batch.targets_N, torch.float64).sum())}
+            return predictions
+        return {**predictions, "weight": float(self._weights(batch.targets_N, torch.float64).sum())}
 
     def forward(self, batch: Batch, progress: Progress) -> Loss:
         """Sum of the loss over the batch's N predictions; `nll` may be smoothed or an estimate, as the output layer's loss is."""
@@ -56,7 +57,7 @@ class MaximumLikelihood(nn.Module):
         hidden_ND = self.model.hidden_states(batch)
         noise = NoiseKey(progress.key.fold("output"), batch.examples_N, batch.positions_N)
         loss = self.output.loss(hidden_ND, target_N, weights_N=self._weights(target_N, hidden_ND.dtype), noise=noise)
-        return Loss({"tokens" if self.class_weights is None else "weight": loss}, {"loss": loss.detach()})
+        return Loss({_unit(batch) if self.class_weights is None else "weight": loss}, {"loss": loss.detach()})
 
     def _weights(self, target_N: Tensor, dtype: torch.dtype) -> Tensor:
         if self.class_weights is None:
@@ -72,3 +73,8 @@ class MaximumLikelihood(nn.Module):
         correct_N = best_N1.squeeze(1) == target_N
         sums = {"nll": -score_N.double().sum(), "correct": correct_N.sum(), "tokens": torch.full_like(correct_N, 1).sum()}
         return {**sums, **self.output.monitors(hidden_ND, target_N)}
+
+
+def _unit(batch: Batch) -> str:
+    """What one prediction of the batch is: a target token of a generator, or a whole text of a classifier."""
+    return "tokens" if batch.labels_B is None else "texts"

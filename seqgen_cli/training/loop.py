@@ -10,7 +10,7 @@ have drawn, whatever evaluation or decoding drew in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Protocol, cast
 
@@ -189,8 +189,9 @@ class Loop:
     def take_figures(self) -> dict[str, float]:
         """Means since the last call, for the log; waits for the device.
 
-        `loss` is the sum over terms of term / count. A metric is divided by the update's first count, or by `c` where it
-        is named "metric/c". The gradient's norm is a mean over updates. With several updates the names start with theirs.
+        `loss` is the sum over terms of term / count. A metric is divided by the count of the update's first term, or by `c`
+        where it is named "metric/c". The gradient's norm is a mean over updates. With several updates the names start with
+        theirs.
 
         Raises:
             SeqgenError: the last MAX_SKIPPED updates were all skipped.
@@ -204,7 +205,8 @@ class Loop:
         figures: dict[str, float] = {}
         for stage in self._stages:
             own = {name.removeprefix(stage.prefix): value for name, value in window.items() if name.startswith(stage.prefix)}
-            figures |= {stage.prefix + name: value for name, value in _means(own).items()}
+            counts = {name.removeprefix(stage.prefix) for name in self.totals if name.startswith(stage.prefix)}
+            figures |= {stage.prefix + name: value for name, value in _means(own, counts).items()}
         return figures
 
     @property
@@ -249,8 +251,8 @@ def _parameters(update: Update) -> Iterator[nn.Parameter]:
             yield from group["params"]
 
 
-def _means(sums: dict[str, float]) -> dict[str, float]:
-    """`Loop.take_figures` for the sums of one update; empty when it was not due."""
+def _means(sums: dict[str, float], counts: Set[str]) -> dict[str, float]:
+    """`Loop.take_figures` for the sums of one update, some of which are `counts`; empty when it was not due."""
     if "updates" not in sums:
         return {}
     updates = max(1.0, sums.pop("updates"))
@@ -262,6 +264,6 @@ def _means(sums: dict[str, float]) -> dict[str, float]:
             figures[name] = value
         elif name == "grad_norm":
             figures[name] = value / updates
-        elif name not in terms and not name.startswith("term."):
+        elif name not in counts and not name.startswith("term."):
             figures[metric] = value / max(1.0, sums[count or next(iter(terms))])
     return figures

@@ -129,6 +129,32 @@ def test_batches_of_a_data_set(tmp_path):
     assert "greedy_sentences_per_second" not in figures
 
 
+def test_a_classifier_is_timed_in_texts_and_its_encoding_by_itself(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("transformers")
+    seconds = itertools.cycle([1.0, 2.0, 4.0])
+    monkeypatch.setattr(bench, "timed", lambda work, device: (work(), next(seconds))[1])
+    words = ["model=bert_gru", "model.encoder=tiny", "model.gru_hidden=4", "data=mini_reviews", "data.train_size=50"]
+    words += ["data.valid_size=2", "data.test_size=2", "batching.sentences=8", "bench.warmup=1", "bench.steps=3"]
+    config = build.compose("bench", [*words, f"runtime.cache_folder={tmp_path}", "runtime.device=cpu"])
+    figures, again = bench.run(config), bench.run(config)
+    stream = TrainStream(material_of(config).dataset, build.make(config.batching, "batching"), config.seed)
+    batches = list(itertools.islice(stream, 1, 4))
+    assert (
+        figures["train_texts_per_second"] == sorted(len(batch) / took for batch, took in zip(batches, (1, 2, 4), strict=True))[1]
+    )
+    assert figures["train_source_tokens_per_second"] == sum(int(batch.source_lengths_B.sum()) for batch in batches) / 7
+    printed = capsys.readouterr().out
+    for line in ("training, texts/s", "training, word pieces/s", "encoding once, word pieces/s", "word pieces, 2 classes"):
+        assert line in printed
+    assert "tokens" not in printed and "sentences/s" not in printed
+    assert (
+        figures["encode_tokens_per_second"] > 0 and "encode_tokens_per_second" not in again
+    )  # kept for the second, and for runs
+    # Read from what was encoded, the encoder's products are not among a step's operations.
+    encoded, anew = (bench.run(build.compose("bench", [*words, f"data.features={kept}"])) for kept in ("memory", "none"))
+    assert encoded["train_flops_per_second"] < anew["train_flops_per_second"] / 2
+
+
 def test_the_output_layer_alone_beside_plain_softmax(capsys):
     alone = ["layer.vocab_sizes=[64,512]", "layer.positions=16", "layer.hidden_size=8", "layer.repeats=1"]
     figures = json.loads(json.dumps(bench.run(composed("output=huffman_tree", *alone))))

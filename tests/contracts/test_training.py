@@ -78,6 +78,24 @@ def test_figures_are_means_over_everything_since_the_last_call() -> None:
     assert loop.take_figures() == {}
 
 
+class Counting(Regression):
+    """Says first how many calls there were, which divides nothing."""
+
+    def counts(self, batch: Rows) -> dict[str, int]:
+        return {"calls": 1, **super().counts(batch)}
+
+
+def test_a_count_without_a_term_is_added_up_and_divides_nothing() -> None:
+    made = []
+    for kind in (Regression, Counting):
+        loop = Loop(kind().updates(SGD(lr=0.1).make), stream(SIZES), OneProcess(), Constant(), seed=1, accumulate=2)
+        loop.step()
+        loop.step()
+        made.append((loop.take_figures(), list(loop.totals.items())))
+    assert made[0][0] == made[1][0]
+    assert made[1][1] == [("calls", 4), *made[0][1]]  # the first is what progress is told in
+
+
 class Recorder(Regression):
     """Remembers the Progress of each call."""
 

@@ -191,9 +191,12 @@ def test_what_an_interrupted_write_left_is_ignored_and_cleared(run: Path) -> Non
 
 
 def test_writing_replaces_a_damaged_checkpoint_of_that_step(run: Path) -> None:
-    flip(run / "checkpoints/step-300/model.safetensors")
+    place = run / "checkpoints/step-300"
+    flip(place / "model.safetensors")
+    with pytest.raises(SeqgenError, match="SHA-256"):
+        checkpoints.verify(place)
     save(run, 300, {"nll": 2.0})
-    checkpoints.verify(run / "checkpoints/step-300")
+    assert checkpoints.verify(place).metrics == {"nll": 2.0}
 
 
 @pytest.mark.parametrize("limit", [0, 100, 900])

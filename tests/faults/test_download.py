@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from seqgen_cli.data.download import download
+from seqgen_cli.data.imdb import Imdb
 from seqgen_cli.data.iwslt import IwsltJaEn
 from seqgen_cli.errors import SeqgenError
 from tests.contracts.test_iwslt import TRAIN, members, pack
+from tests.numerics.test_labelled_corpora import write_archive
 
 CONTENT = np.random.default_rng(0).bytes(1_500_000)
 
@@ -131,3 +133,18 @@ def test_the_corpus_fetches_its_archive(server: Server, tmp_path: Path, kind: st
     corpus = IwsltJaEn(url=server.url, expected_pairs=len(TRAIN), cache_folder=tmp_path / "cache")
     assert list(corpus.splits()["train"]) == TRAIN
     assert len(server.asked) == 2
+
+
+def test_the_reviews_archive_goes_on_after_a_break_and_must_be_the_one_named(server: Server, tmp_path: Path) -> None:
+    ballast = {"aclImdb/README": CONTENT[:60_000]}
+    server.content = write_archive(tmp_path / "aclImdb.tar.gz", 10, extra=ballast).read_bytes()
+    server.breaks_after = len(server.content) * 2 // 3
+    digest = hashlib.sha256(server.content).hexdigest()
+    corpus = Imdb(url=server.url, sha256=digest, expected_reviews=20, cache_folder=tmp_path / "cache")
+    assert {name: len(examples) for name, examples in corpus.labelled_splits().items()} == {"train": 14, "valid": 6, "test": 20}
+    first, second = server.asked
+    assert first is None and second is not None and 0 < int(second.strip("bytes=-")) <= server.breaks_after
+    other = Imdb(url=server.url, sha256="0" * 64, expected_reviews=20, cache_folder=tmp_path / "other")
+    with pytest.raises(SeqgenError, match=f"{server.url} is not the file expected: its SHA-256 is not 000"):
+        other.labelled_splits()
+    assert not list((tmp_path / "other").rglob("*.zip"))

@@ -46,7 +46,7 @@ SMALL = {
     "attention": ["model.hidden_size=16", "model.embedding_size=16"],
     "transformer": ["model.hidden_size=16", "model.ffn_size=16", "model.encoder_layers=1", "model.decoder_layers=1"],
 }
-CLOCK = {"seconds", "tokens_per_second"}
+CLOCK = {"seconds", "tokens_per_second", "texts_per_second"}
 
 
 @pytest.fixture(scope="session")

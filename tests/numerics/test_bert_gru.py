@@ -182,7 +182,7 @@ def steps(model: BertGru, count: int) -> tuple[dict[str, Tensor], torch.optim.Op
     objective.train()
     for update in range(count):
         loss = objective(batch_of(texts(seed=update)), Progress(update, Key.of(1, update)))
-        loss.terms["tokens"].backward()
+        loss.terms["texts"].backward()
         optimizer.step()
         optimizer.zero_grad()
     return before, optimizer

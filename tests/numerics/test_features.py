@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import resource
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from torch import Tensor
 
 from seqgen_cli.data import features
 from seqgen_cli.data.features import FeatureStore, from_bytes, key_of, to_bytes
+from seqgen_cli.errors import SeqgenError
 
 SIZE = 6
 TEXTS = [np.arange(start, start + length) % 40 for start, length in ((0, 5), (3, 1), (7, 9), (0, 5), (2, 4))]
@@ -82,6 +86,71 @@ def test_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     store.encode(TEXTS, counting(again), "valid")
     assert len(again) == 2
     torch.testing.assert_close(store.read([key_of(TEXTS[2])])[0], expected(TEXTS[2]), rtol=2**-11, atol=1e-6)
+
+
+def in_a_process(work: Callable[[], None]) -> multiprocessing.process.BaseProcess:
+    """Forked, so that nothing is imported again."""
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    return process
+
+
+def assert_holds(folder: Path, there: int) -> None:
+    """The longest `there` of TEXTS are in the store; encoding the rest makes it whole."""
+    order = [TEXTS[place] for place in (2, 0, 4, 1)]
+    store, calls = FeatureStore(folder, SIZE, "fp32"), list[int]()
+    assert [key_of(ids) in store for ids in order] == [place < there for place in range(4)]
+    store.encode(TEXTS, counting(calls), "train")
+    assert len(calls) == 4 - there
+    for ids in TEXTS:
+        torch.testing.assert_close(store.read([key_of(ids)])[0], expected(ids), rtol=0, atol=1e-6)
+
+
+def test_killed_between_batches_it_goes_on_from_the_last_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "_TOKENS_A_BATCH", 1)
+    monkeypatch.setattr(features, "_SECONDS_BETWEEN_FLUSHES", 0.0)
+    context = multiprocessing.get_context("fork")
+    reached, never = context.Event(), context.Event()
+
+    def encode_two(source_BS: Tensor, lengths_B: Tensor) -> Tensor:
+        if source_BS.shape[1] == 4:  # the third longest
+            reached.set()
+            never.wait()
+        return encode(source_BS, lengths_B)
+
+    process = in_a_process(lambda: FeatureStore(tmp_path, SIZE, "fp32").encode(TEXTS, encode_two, "train"))
+    assert reached.wait(60)
+    process.kill()
+    process.join()
+    assert_holds(tmp_path, 2)
+
+
+@pytest.mark.parametrize("room", [15 * SIZE * 4, 14 * SIZE * 4 + 1, 14 * SIZE * 4])
+def test_a_full_disk_loses_nothing_that_was_encoded(room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit on a file's size stands in for a full disk. Of 9 + 5 + 4 + 1 tokens it takes the first two texts whole."""
+    monkeypatch.setattr(features, "_TOKENS_A_BATCH", 1)
+    reading, writing = multiprocessing.Pipe(duplex=False)
+
+    def work() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        try:
+            FeatureStore(tmp_path, SIZE, "fp32").encode(TEXTS, encode, "train")
+        except SeqgenError as error:
+            writing.send(str(error))
+
+    process = in_a_process(work)
+    assert reading.poll(60)
+    assert reading.recv() == f"No space is left for prepared data in {tmp_path}. Free some, or set runtime.cache_folder."
+    process.join()
+    assert (tmp_path / "features.data").stat().st_size == 14 * SIZE * 4
+    assert_holds(tmp_path, 2)
+
+
+def test_what_cannot_fit_is_refused_before_it_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10**9))
+    features.check_room(tmp_path, 10**9)
+    with pytest.raises(SeqgenError, match=r"Features need 2\.0 GB in .*, which has 1\.0 GB free\. Use data\.features=none"):
+        features.check_room(tmp_path, 2 * 10**9)
 
 
 def test_torn_files_are_cut_back_to_what_is_whole(tmp_path: Path) -> None:

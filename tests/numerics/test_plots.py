@@ -45,10 +45,17 @@ def test_labels_differ_when_the_words_differ(tmp_path):
     assert not np.array_equal(imread(tmp_path / "a.png"), imread(tmp_path / "b.png"))
 
 
-def test_a_piece_that_looks_like_a_formula_is_drawn_as_text(tmp_path):
+def test_a_piece_that_looks_like_a_formula_is_drawn_as_text(tmp_path, monkeypatch):
+    figures, save = [], plots._save
+    monkeypatch.setattr(plots, "_save", lambda figure, path: (figures.append(figure), save(figure, path)))
     pieces = ["$\\unknown$", "x"]  # as a formula it could not be parsed
     plots.alignment_plot(tmp_path / "a.png", pieces, ["x"], np.full((1, 2), 0.5))
     plots.alignment_plot(tmp_path / "b.png", ["x"], pieces, np.full((2, 1), 0.5))
+    for figure, (across, down) in zip(figures, [(pieces, ["x"]), (["x"], pieces)], strict=True):
+        (axes,) = figure.axes
+        for labels, wanted in ((axes.get_xticklabels(), across), (axes.get_yticklabels(), down)):
+            assert [label.get_text() for label in labels] == wanted
+            assert not any(label.get_parse_math() for label in labels)
 
 
 def test_japanese_without_its_font_is_refused_and_latin_is_not(tmp_path, monkeypatch):
