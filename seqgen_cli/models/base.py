@@ -61,6 +61,16 @@ class Generator(Model, Protocol):
 
 
 @runtime_checkable
+class LanguageModel(Generator, Protocol):
+    """A generator that says whether it has a source at all: one without (False) models p(y), and its memory is empty.
+
+    A generator that does not say reads one.
+    """
+
+    reads_source: bool
+
+
+@runtime_checkable
 class Aligner(Generator, Protocol):
     """A generator that can say where it looked."""
 
