@@ -5,6 +5,7 @@ Shapes: B examples, S source length, T target length, N real target positions, E
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -106,6 +107,14 @@ class Encoder(Model, Protocol):
     def features_fingerprint(self) -> str:
         """A hash of the weights that decide the features."""
         ...
+
+
+@dataclass(frozen=True)
+class NoSource:
+    """The Memory of a language model, which has no source to encode."""
+
+    def select(self, index_R: Tensor) -> NoSource:
+        return self
 
 
 def valid_rows(hidden_BTD: Tensor, batch: Batch) -> Tensor:
