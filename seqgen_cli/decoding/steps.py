@@ -69,7 +69,9 @@ def generate(
     prefix_BP: Tensor | None = None,
     prefix_lengths_B: Tensor | None = None,
 ) -> Hypotheses:
-    """Decode the batch's sources, all together. The networks stay in their mode: dropout is on unless they are in eval().
+    """Decode the batch's sources, all together; without sources (a language model's batch), continue its prefixes.
+
+    The networks stay in their mode: dropout is on unless they are in eval().
 
     Args:
         networks: one (model, output layer), or an ensemble over the same vocabulary.
@@ -78,9 +80,16 @@ def generate(
         key: random numbers of a sampling decoder, with `batch.index_B`; None: the decoder's own seed.
         prefix_BP, prefix_lengths_B: words that the targets must begin with.
     """
-    lengths_B = torch.zeros_like(batch.index_B) if batch.source_lengths_B is None else batch.source_lengths_B
-    task = Task(specials, lengths_B, batch.index_B, key, prefix_BP, prefix_lengths_B)
+    lengths_B = prefix_lengths_B if batch.source_lengths_B is None else batch.source_lengths_B
+    lengths_B = torch.zeros_like(batch.index_B) if lengths_B is None else lengths_B
+    task = Task(specials, lengths_B, batch.index_B, key, prefix_BP, prefix_lengths_B, longest(networks))
     return decoder.search(make_step(networks), begin(networks, batch), task)
+
+
+def longest(networks: Sequence[Network]) -> int | None:
+    """Most tokens of a target that every network can write; None: no bound."""
+    bounds = [getattr(model, "longest", None) for model, _ in networks]
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 class _OfOne:
