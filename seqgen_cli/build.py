@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from seqgen_cli import signatures
 from seqgen_cli.compose import compose, plain
+from seqgen_cli.data.corpora import Corpus, TargetSide
 from seqgen_cli.data.labelled import LabelledCorpus
 from seqgen_cli.data.prepare import Prepared, prepare
 from seqgen_cli.data.prepare_labelled import prepare_labelled
-from seqgen_cli.data.tokenizers import Tokenizer, load_pair
+from seqgen_cli.data.tokenizers import load_pair
 from seqgen_cli.data.wordpieces import WordPieces
-from seqgen_cli.errors import RequestError
+from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.groups import PASSED, PROTOCOLS, resolve
 from seqgen_cli.listing import group_choices, groups, read_settings
 from seqgen_cli.metrics.classification import ClassificationMetrics
@@ -48,6 +49,7 @@ __all__ = [
     "output_layer",
     "plain",
     "prepared",
+    "reads_source",
     "start_runtime",
 ]
 
@@ -79,6 +81,7 @@ def check(config: DictConfig) -> None:
     for key, cls in classes.items():
         _check_fit(key, cls, classes, choices)
     _check_task(classes, choices)
+    _check_source(classes, values, choices)
 
 
 def _check_task(classes: Mapping[str, type], choices: Mapping[str, Any]) -> None:
@@ -99,6 +102,37 @@ def _check_task(classes: Mapping[str, type], choices: Mapping[str, Any]) -> None
             task, other = ("classifies texts", "generate") if wanted else ("generates text", "classify")
             unfit = f"{owner('model', choices)} {task}; {owner(group, choices)} is for models that {other}."
             raise RequestError(f"{unfit} Use {group}={join_or(fitting)}.")
+
+
+def _check_source(classes: Mapping[str, type], values: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
+    """Refuse data of one side, or cut into blocks, for a model that reads a source."""
+    if not {"model", "data"} <= set(classes) or not _reads_source(classes["model"]):
+        return
+    if signatures.missing_members(classes["data"], Corpus):
+        return  # labelled texts
+    data = values["data"]
+    whole = [name for name, cls in _choices_of("data").items() if _has_source(cls, read_settings(f"data/{name}"))]
+    if not _has_source(classes["data"], data):
+        settable = "source_language" in data
+        why = "has none while data.source_language is null" if settable else "has none"
+        way = "Set data.source_language" if settable else f"Use data={join_or(whole)}"
+    elif data.get("block") is not None:
+        why, way = f"is cut into blocks by data.block={data['block']}, which have none", "Use data.block=null"
+    else:
+        return
+    fitting = [name for name, cls in _choices_of("model").items() if not _reads_source(cls)]
+    other = f", or model={join_or(fitting)}" if fitting else ""
+    raise RequestError(f"{owner('model', choices)} reads a source; {owner('data', choices)} {why}. {way}{other}.")
+
+
+def _reads_source(model: type) -> bool:
+    return bool(getattr(model, "reads_source", True))
+
+
+def _has_source(corpus: type, settings: Mapping[str, Any]) -> bool:
+    """Whether a data choice holds pairs: not if its source_language, a setting or the class's, is None."""
+    languages = settings.get("source_language", getattr(corpus, "source_language", ""))
+    return languages is not None and not signatures.missing_members(corpus, Corpus)
 
 
 def owner(group: str, choices: Mapping[str, Any]) -> str:
@@ -242,23 +276,36 @@ def prepared(
     report: Callable[[str], None] = lambda line: None,
 ) -> Prepared:
     """The config's data, cleaned, tokenised and stored; see `seqgen_cli.data.prepare.prepare`."""
-    corpus = make(config.data, "data", cache_folder=runtime.cache_folder)
+    two_sides = reads_source(config)
+    corpus = make(config.data, "data", cache_folder=runtime.cache_folder, reads_source=two_sides)
     tokenizer = make(config.tokenizer, "tokenizer")
     if isinstance(corpus, LabelledCorpus):
         return prepare_labelled(corpus, tokenizer, runtime.cache_folder, tokenizers, report, only)
     cleaning = make(config.cleaning, "cleaning")
+    if not two_sides and corpus.source_language is not None:
+        corpus = TargetSide(corpus)
     return prepare(corpus, tokenizer, cleaning, runtime.cache_folder, tokenizers, config.get("seed", 1), report, only)
+
+
+def reads_source(config: DictConfig) -> bool:
+    """Whether the source side of the data is read: a language model reads none, and blocks are cut from one side."""
+    if "model" in config:
+        return _reads_source(resolve(config.model, "model"))
+    return config.data.get("block") is None
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What a checkpoint holds: its config, the networks (evaluation mode, on the CPU) and their tokenizers."""
+    """What a checkpoint holds: its config, the networks (evaluation mode, on the CPU) and their tokenizers.
+
+    A language model has no source tokenizer (None); a classifier has its Labels for a target tokenizer.
+    """
 
     config: DictConfig
     model: Any
     output: OutputLayer
-    source_tokenizer: Tokenizer
-    target_tokenizer: Tokenizer
+    source_tokenizer: Any
+    target_tokenizer: Any
 
 
 def from_checkpoint(folder: Path | str, trust: Sequence[str] = ()) -> Restored:
@@ -273,10 +320,12 @@ def from_checkpoint(folder: Path | str, trust: Sequence[str] = ()) -> Restored:
     folder = Path(folder)
     config = OmegaConf.create(read_config(folder / "config.yaml", trust))
     source_tokenizer, target_tokenizer = load_pair(folder / "tokenizers")
+    if source_tokenizer is None and reads_source(config):
+        raise SeqgenError(f"{folder} has no source tokenizer, which its model needs.")
     weights = read_weights(folder / "model.safetensors")
     with SkipRandomInit():
         # A layer shaped by word frequencies keeps its counts as a buffer, so that its weights say how to build it.
-        sizes = (source_tokenizer.vocab_size, target_tokenizer.vocab_size)
+        sizes = (source_tokenizer and source_tokenizer.vocab_size, target_tokenizer.vocab_size)
         model, output = network(config, *sizes, counts_V=weights.get("output.counts_V"))
     load_weights({"model": model, "output": output}, weights, folder)
     return Restored(config, model.eval(), output.eval(), source_tokenizer, target_tokenizer)

@@ -39,9 +39,11 @@ def _data(config: DictConfig, trainer: Trainer, runtime: Runtime, prepared: Prep
     per_epoch = trainer.updates_per_epoch(stream.batches_per_epoch, runtime.world_size)
     total = trainer.total_updates(per_epoch)
     sizes: dict[str, Any] = {f"{name}_examples": len(split) for name, split in prepared.splits.items()}
-    for side, lengths_n in (("source", train.source_lengths_n), ("target", train.target_lengths_n)):
+    sides = {"source": train.source_lengths_n, "target": train.target_lengths_n}
+    for side, lengths_n in sides.items():
         if lengths_n is not None:
-            sizes[f"train_{side}_tokens"] = int(lengths_n.sum())
+            only = sides["source"] is None
+            sizes["train_tokens" if only else f"train_{side}_tokens"] = int(lengths_n.sum())
     sizes |= {"batches_per_epoch": stream.batches_per_epoch, "updates_per_epoch": per_epoch}
     if trainer.minutes is not None:
         bought = int(60 * trainer.minutes / _seconds_per_update(config, trainer, runtime, prepared))

@@ -254,6 +254,7 @@ def keep_dense(output: OutputLayer, optimizer: Any, averaged: bool, runtime: Run
 
 def make_networks(config: DictConfig, prepared: Prepared) -> tuple[Any, OutputLayer, Any]:
     """Model, output layer and objective with fresh weights, on the default device."""
-    sizes = (prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size)
+    source, target = prepared.source_tokenizer, prepared.target_tokenizer
+    sizes = (source and source.vocab_size, target.vocab_size)
     model, output = build.network(config, *sizes, counts_V=prepared.target_counts_V)
     return model, output, build.objective(config, model, output, prepared.target_tokenizer)

@@ -15,7 +15,7 @@ import numpy as np
 
 from seqgen_cli.data.batch import Batch, make_batch
 from seqgen_cli.data.store import Ragged, Text
-from seqgen_cli.data.tokenizers import Tokenizer
+from seqgen_cli.data.tokenizers import TextTokenizer, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Side:
     tokens: Ragged
     text: Text
     rows: np.ndarray
-    tokenizer: Tokenizer
+    tokenizer: TextTokenizer
 
     def lines(self, indices: Sequence[int] | np.ndarray | None = None) -> list[str]:
         """The text of some examples, or of all."""
@@ -57,6 +57,8 @@ class Dataset:
         parts: number of examples of each corpus the split is made of; weights: passes over each in an epoch.
         sampling: subword sampling in batches read for an epoch; None = the stored segmentation.
     """
+
+    noun = "line"  # what people call an example without a source
 
     def __init__(
         self,
@@ -144,11 +146,12 @@ class Dataset:
     def _tokens(self, name: str, side: Side, indices: Sequence[int] | np.ndarray, epoch: int | None) -> list[np.ndarray]:
         if epoch is None or self._sampling is None:
             return [side.tokens[index] for index in indices]
+        assert isinstance(side.tokenizer, Tokenizer)
         seeds = [_seed(self._sampling.seed, epoch, name, int(index)) for index in indices]
         return side.tokenizer.encode_sampled(side.lines(indices), seeds, self._sampling.alpha, self._sampling.nbest)
 
 
-def open_side(text: Path, tokens: Path, split: str, side: str, tokenizer: Tokenizer) -> Side:
+def open_side(text: Path, tokens: Path, split: str, side: str, tokenizer: TextTokenizer) -> Side:
     """A side of a split in the folders that prepare() filled."""
     return Side(
         tokens=Ragged(tokens, f"{split}.{side}", token_dtype(tokenizer)),
@@ -158,7 +161,7 @@ def open_side(text: Path, tokens: Path, split: str, side: str, tokenizer: Tokeni
     )
 
 
-def token_dtype(tokenizer: Tokenizer) -> str:
+def token_dtype(tokenizer: TextTokenizer) -> str:
     """The smallest type that the store keeps ids in."""
     return "uint16" if tokenizer.vocab_size <= 1 << 16 else "int32"
 
