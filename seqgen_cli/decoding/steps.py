@@ -2,7 +2,7 @@
 
 Several networks form an ensemble: the average of their distributions.
 
-Shapes: B sentences, R = B * m rows, D hidden, V words, K best words, X words excluded for each row.
+Shapes: B sentences, R = B * m rows (or real target positions), D hidden, V words, K best words, X words excluded for each row.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ def begin(networks: Sequence[Network], batch: Batch) -> Cursor:
     return Cursor(tuple(model.encode(batch) for model, _ in networks), (None,) * len(networks))
 
 
+def predict(networks: Sequence[Network], batch: Batch) -> Predictions:
+    """The distribution at each real target position of the batch, all at once."""
+    return _joined([_OfOne(output, model.hidden_states(batch)) for model, output in networks])
+
+
 def make_step(networks: Sequence[Network]) -> Step:
     """The step function of one network, or of the average of several."""
 
@@ -54,7 +59,7 @@ def make_step(networks: Sequence[Network]) -> Step:
             hidden_R1D, state = model.decode(model.embed(ids_R[:, None]), memory, state)
             parts.append(_OfOne(output, hidden_R1D[:, 0]))
             states.append(state)
-        return parts[0] if len(parts) == 1 else _Average(parts), Cursor(cursor.memories, tuple(states))
+        return _joined(parts), Cursor(cursor.memories, tuple(states))
 
     return step
 
@@ -108,6 +113,10 @@ class _OfOne:
 
     def score(self, ids_R: Tensor) -> Tensor:
         return self.output.score(self.hidden_RD, ids_R)
+
+
+def _joined(parts: Sequence[_OfOne]) -> Predictions:
+    return parts[0] if len(parts) == 1 else _Average(parts)
 
 
 class _Average:

@@ -89,6 +89,7 @@ class Transformer(nn.Module):
         self.hidden_size = hidden_size
         self.head_size = hidden_size // heads
         self.rotary = positions == "rotary"
+        self.longest = max_positions if positions == "learned" else None
         self.alignment_layer = max(1, decoder_layers - 1) if alignment_layer is None else alignment_layer
         layer = LayerSettings(hidden_size, ffn_size, heads, norm, activation, dropout, attention_dropout, activation_dropout)
         self.embedding = word_embedding(target_vocab_size, hidden_size)
