@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.groups import PASSED, PROTOCOLS, resolve
 from seqgen_cli.listing import group_choices, groups, read_settings
 from seqgen_cli.metrics.classification import ClassificationMetrics
+from seqgen_cli.metrics.language_model import LanguageModelMetrics
 from seqgen_cli.models.base import Classifier
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.restore import SkipRandomInit, load_weights, read_config, read_weights
@@ -37,12 +38,12 @@ from seqgen_cli.words import did_you_mean, join_or
 
 __all__ = [
     "Restored",
+    "Task",
     "check",
-    "classifies",
+    "check_task_of",
     "compose",
     "evaluation_data",
     "from_checkpoint",
-    "is_classifier",
     "make",
     "network",
     "objective",
@@ -51,7 +52,15 @@ __all__ = [
     "prepared",
     "reads_source",
     "start_runtime",
+    "task_of",
+    "task_of_checkpoint",
 ]
+
+Task = Literal["classify", "generate", "translate"]
+"""What a model is for, by the name of the command that applies it."""
+
+_METRICS_OF: dict[type, Task] = {ClassificationMetrics: "classify", LanguageModelMetrics: "generate"}
+"""What the metrics measure that do not measure translations."""
 
 _KINDS = {
     "Generator": "a model that generates",
@@ -85,22 +94,27 @@ def check(config: DictConfig) -> None:
 
 
 def _check_task(classes: Mapping[str, type], choices: Mapping[str, Any]) -> None:
-    """Refuse a model that classifies with anything but labelled data, their tokenizer and metrics, and the other way round."""
-    classifying: dict[str, Callable[[type], bool]] = {
-        "model": lambda cls: not signatures.missing_members(cls, Classifier),
-        "data": lambda cls: not signatures.missing_members(cls, LabelledCorpus),
-        "tokenizer": lambda cls: cls is WordPieces,
-        "metrics": lambda cls: cls is ClassificationMetrics,
-    }
+    """Refuse data, a tokenizer, metrics or an output layer that are for models of another task."""
     if "model" not in classes:
         return
-    wanted = classifying["model"](classes["model"])
-    classifying["output"] = lambda cls: bool(getattr(cls, "classifies", wanted))
-    for group, judge in classifying.items():
-        if group in classes and judge(classes[group]) != wanted:
-            fitting = [name for name, cls in _choices_of(group).items() if judge(cls) == wanted]
-            task, other = ("classifies texts", "generate") if wanted else ("generates text", "classify")
-            unfit = f"{owner('model', choices)} {task}; {owner(group, choices)} is for models that {other}."
+    task = _task(classes["model"])
+    labelled = task == "classify"
+    fits: dict[str, Callable[[type], bool]] = {
+        "data": lambda cls: (not signatures.missing_members(cls, LabelledCorpus)) == labelled,
+        "tokenizer": lambda cls: (cls is WordPieces) == labelled,
+        "metrics": lambda cls: _METRICS_OF.get(cls, "translate") == task,
+        "output": lambda cls: bool(getattr(cls, "classifies", labelled)) == labelled,
+    }
+    does = {"classify": "classifies texts", "translate": "generates text", "generate": "generates text"}[task]
+    other = "models that generate" if labelled else "models that classify"
+    for group, fit in fits.items():
+        if group in classes and not fit(classes[group]):
+            fitting = [name for name, cls in _choices_of(group).items() if fit(cls)]
+            if group == "metrics":
+                kinds = {"classify": "models that classify", "translate": "models that translate", "generate": "language models"}
+                other = kinds[_METRICS_OF.get(classes[group], "translate")]
+                does = {"classify": does, "translate": "reads a source", "generate": "reads no source"}[task]
+            unfit = f"{owner('model', choices)} {does}; {owner(group, choices)} is for {other}."
             raise RequestError(f"{unfit} Use {group}={join_or(fitting)}.")
 
 
@@ -331,14 +345,32 @@ def from_checkpoint(folder: Path | str, trust: Sequence[str] = ()) -> Restored:
     return Restored(config, model.eval(), output.eval(), source_tokenizer, target_tokenizer)
 
 
-def is_classifier(config: DictConfig) -> bool:
-    """Whether the config's model classifies."""
-    return not signatures.missing_members(resolve(config.model, "model"), Classifier)
+def task_of(config: DictConfig) -> Task:
+    """What the config's model is for: it classifies texts, translates them, or, a language model, generates them."""
+    return _task(resolve(config.model, "model"))
 
 
-def classifies(folder: Path, trust: Sequence[str] = ()) -> bool:
-    """Whether a checkpoint's model is a classifier; its config is read as `from_checkpoint` does."""
-    return is_classifier(OmegaConf.create(read_config(folder / "config.yaml", trust)))
+def _task(model: type) -> Task:
+    if not signatures.missing_members(model, Classifier):
+        return "classify"
+    return "translate" if _reads_source(model) else "generate"
+
+
+def task_of_checkpoint(folder: Path, trust: Sequence[str] = ()) -> Task:
+    """What a checkpoint's model is for; its config is read as `from_checkpoint` does."""
+    return task_of(OmegaConf.create(read_config(folder / "config.yaml", trust)))
+
+
+def check_task_of(folder: Path, trust: Sequence[str], wanted: Task) -> None:
+    """Refuse a checkpoint whose model is for another task.
+
+    Raises:
+        RequestError: says which command is for it.
+    """
+    held = {"classify": "a classifier", "translate": "a translation model", "generate": "a language model, which has no source"}
+    task = task_of_checkpoint(folder, trust)
+    if task != wanted:
+        raise RequestError(f"{folder} holds {held[task]}: it cannot {wanted}. Use seqgen {task}.")
 
 
 def evaluation_data(trained: DictConfig, config: DictConfig) -> DictConfig:

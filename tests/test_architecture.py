@@ -55,11 +55,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         | {"metrics"}
     ),
     "classifying": frozenset({"build", "data", "data.batch", "outputs.base", "runtime", "training"}),
-    "inference": frozenset({"decoding", "data", "data.batch", "runtime", "models.base", "outputs.base", "layers"}),
-    "loading": frozenset({"build", "classifying", "decoding", "inference", "models.base", "runtime", "settings", "training"}),
+    "ensemble": frozenset({"decoding", "data", "data.batch", "runtime"}),
+    "inference": frozenset({"ensemble", "decoding", "data", "runtime", "models.base"}),
+    "generating": frozenset({"ensemble", "decoding", "data", "data.batch", "runtime"}),
+    "loading": frozenset({"build", "classifying", "decoding", "generating", "inference", "runtime", "training"}),
     "commands": frozenset(
         {
             "build",
+            "ensemble",
+            "generating",
             "inference",
             "loading",
             "training",

@@ -66,7 +66,7 @@ class _Material:
     """What the networks read: sentences, and the sizes that follow from them."""
 
     dataset: Any
-    source_vocab_size: int
+    source_vocab_size: int | None
     target_vocab_size: int
     counts_V: np.ndarray | None
     specials: Specials
@@ -112,23 +112,22 @@ def _layer_alone(config: DictConfig, settings: LayerBench, runtime: Runtime) -> 
 
 def _material(config: DictConfig, runtime: Runtime) -> _Material:
     """Synthetic sentences, or the training split of `data` where one is chosen."""
-    if config.parameters_only and build.is_classifier(config):  # its encoder's shape says it all: no text is read
+    if config.parameters_only and build.task_of(config) == "classify":  # its encoder's shape says it all: no text is read
         classes = len(build.make(config.data, "data").class_names() or (0, 1))
         nothing = Specials(PAD, UNK, BOS, EOS)
         return _Material(None, config.tokenizer.vocab_size, classes, np.ones(classes, np.int64), nothing, "nothing")
     if config.get("data") is None:
-        synthetic = build.make(config.synthetic, "synthetic")
-        sizes = (synthetic.source_vocab_size, synthetic.target_vocab_size)
-        return _Material(
-            synthetic.dataset(config.seed), *sizes, synthetic.counts_V(), Specials(PAD, UNK, BOS, EOS), synthetic.describe()
-        )
+        synthetic, both = build.make(config.synthetic, "synthetic"), build.reads_source(config)
+        sizes = (synthetic.source_vocab_size if both else None, synthetic.target_vocab_size)
+        dataset, description = synthetic.dataset(config.seed, both), synthetic.describe(both)
+        return _Material(dataset, *sizes, synthetic.counts_V(), Specials(PAD, UNK, BOS, EOS), description)
     prepared = build.prepared(config, runtime, only=["train"], report=_log.info)
     source, target, dataset = prepared.source_tokenizer, prepared.target_tokenizer, prepared.splits["train"]
-    sizes = (source.vocab_size, target.vocab_size)
-    specials = Specials(source.pad, source.unk, source.bos, source.eos)
-    if not build.is_classifier(config):
-        specials = Specials(target.pad, target.unk, target.bos, target.eos)
-    description = f"{len(dataset):,} training examples of data={config.choices.data}, vocabularies {sizes[0]:,} and {sizes[1]:,}"
+    sizes = (source and source.vocab_size, target.vocab_size)
+    decodes = source if build.task_of(config) == "classify" else target
+    specials = Specials(decodes.pad, decodes.unk, decodes.bos, decodes.eos)
+    vocabularies = f"vocabulary {sizes[1]:,}" if source is None else f"vocabularies {sizes[0]:,} and {sizes[1]:,}"
+    description = f"{len(dataset):,} training examples of data={config.choices.data}, {vocabularies}"
     return _Material(dataset, *sizes, prepared.target_counts_V, specials, description, target)
 
 
@@ -258,9 +257,10 @@ def _rows(figures: dict[str, Any]) -> list[list[str]]:
     if "step_seconds" in figures:
         low, high = figures["train_tokens_per_second_quartiles"]
         share = f"{figures['matmul_share']:.1%} of {figures['matmul_flops_per_second'] / 1e9:,.0f} GFLOP/s"
+        rows += [["training, target tokens/s", count(figures["train_tokens_per_second"]), f"{count(low)} .. {count(high)}"]]
+        if figures["train_source_tokens_per_second"]:
+            rows += [["training, source tokens/s", count(figures["train_source_tokens_per_second"]), ""]]
         rows += [
-            ["training, target tokens/s", count(figures["train_tokens_per_second"]), f"{count(low)} .. {count(high)}"],
-            ["training, source tokens/s", count(figures["train_source_tokens_per_second"]), ""],
             ["training, seconds a step", f"{figures['step_seconds']:.3f}", ""],
             ["training, peak memory", f"{figures['peak_memory_bytes'] / 2**20:,.0f} MiB", ""],
             ["share of the matrix-multiply rate", share, ""],

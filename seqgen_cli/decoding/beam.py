@@ -51,6 +51,9 @@ class BeamSearch(Decoder):
     def outputs(self) -> int:
         return self.n_best
 
+    def giving(self, outputs: int) -> BeamSearch:
+        return replace(self, n_best=outputs)
+
     def search(self, step: Step, state: SearchState, task: Task) -> Hypotheses:
         if self.beam_size == 1 and self.stop == "first":
             greedy = roll_out(step, state, task, self, 1, _most_probable)
