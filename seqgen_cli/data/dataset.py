@@ -48,50 +48,20 @@ class Sampling:
     seed: int
 
 
-class Dataset:
-    """A split, read from the token store. Pickles without its contents; workers open the files anew.
+class Weighted:
+    """Which examples of a split an epoch sees.
 
     Args:
         name: "train", "valid" or "test".
-        source, target: the sides; None where there is none (a language model has no source).
         parts: number of examples of each corpus the split is made of; weights: passes over each in an epoch.
-        sampling: subword sampling in batches read for an epoch; None = the stored segmentation.
     """
 
-    noun = "line"  # what people call an example without a source
-
-    def __init__(
-        self,
-        name: str,
-        source: Side | None,
-        target: Side | None,
-        parts: Sequence[int],
-        weights: Sequence[float],
-        sampling: Sampling | None = None,
-    ) -> None:
+    def __init__(self, name: str, parts: Sequence[int], weights: Sequence[float]) -> None:
         self.name = name
-        self._source, self._target = source, target
         self._parts, self._weights = list(parts), list(weights)
-        self._sampling = sampling
 
     def __len__(self) -> int:
         return sum(self._parts)
-
-    @cached_property
-    def source_lengths_n(self) -> np.ndarray | None:
-        """(n,) int32: source tokens, `</s>` included."""
-        return _lengths(self._source)
-
-    @cached_property
-    def target_lengths_n(self) -> np.ndarray | None:
-        """(n,) int32: target tokens, `</s>` included."""
-        return _lengths(self._target)
-
-    @cached_property
-    def lengths_nk(self) -> np.ndarray:
-        """(n, k) int32: a column for each side there is, the target last; what batching goes by."""
-        sides = [lengths for lengths in (self.source_lengths_n, self.target_lengths_n) if lengths is not None]
-        return np.stack(sides, axis=1)
 
     @property
     def epochs_alike(self) -> bool:
@@ -109,6 +79,47 @@ class Dataset:
                 chosen.append(start + order[np.arange(epoch * share, (epoch + 1) * share) % count])
             start += count
         return np.concatenate(chosen)
+
+
+class Dataset(Weighted):
+    """A split, read from the token store. Pickles without its contents; workers open the files anew.
+
+    Args:
+        name, parts, weights: see Weighted.
+        source, target: the sides; None where there is none (a language model has no source).
+        sampling: subword sampling in batches read for an epoch; None = the stored segmentation.
+    """
+
+    noun = "line"  # what people call an example without a source
+
+    def __init__(
+        self,
+        name: str,
+        source: Side | None,
+        target: Side | None,
+        parts: Sequence[int],
+        weights: Sequence[float],
+        sampling: Sampling | None = None,
+    ) -> None:
+        super().__init__(name, parts, weights)
+        self._source, self._target = source, target
+        self._sampling = sampling
+
+    @cached_property
+    def source_lengths_n(self) -> np.ndarray | None:
+        """(n,) int32: source tokens, `</s>` included."""
+        return _lengths(self._source)
+
+    @cached_property
+    def target_lengths_n(self) -> np.ndarray | None:
+        """(n,) int32: target tokens, `</s>` included."""
+        return _lengths(self._target)
+
+    @cached_property
+    def lengths_nk(self) -> np.ndarray:
+        """(n, k) int32: a column for each side there is, the target last; what batching goes by."""
+        sides = [lengths for lengths in (self.source_lengths_n, self.target_lengths_n) if lengths is not None]
+        return np.stack(sides, axis=1)
 
     def batch(self, indices: Sequence[int] | np.ndarray, epoch: int | None = None) -> Batch:
         """Collate examples; given an epoch, subwords are sampled anew for it if the data set samples.

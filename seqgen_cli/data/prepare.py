@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from seqgen_cli.data import store, token_store
+from seqgen_cli.data.blocks import BlockDataset
 from seqgen_cli.data.cleaning import StandardCleaning
-from seqgen_cli.data.corpora import SIDES, Corpus, running_text, sides_of
+from seqgen_cli.data.corpora import SIDES, Corpus, RunningText, running_text, sides_of
 from seqgen_cli.data.dataset import Dataset, Sampling, open_side
 from seqgen_cli.data.store import Text
 from seqgen_cli.data.text_store import parts, store_text
@@ -89,6 +90,7 @@ def prepare(
     splits = {name: pairs for name, pairs in splits.items() if only is None or "train" in only or name in only}
     sides, running = sides_of(corpus), running_text(corpus)
     if running is not None:
+        _check_blocks(running, tokenizer, sides)
         cleaning = replace(cleaning, max_length=None)
     known = _known(tokenizer, tokenizers, sides)
     text_key = store.key(FORMAT, corpus.fingerprint(), sorted(splits), repr(cleaning))
@@ -106,11 +108,15 @@ def prepare(
         report(line)
     sampling = None if tokenizer.sampling is None else Sampling(*tokenizer.sampling, seed)
     weights = {name: parts(rows)[1] for name, rows in splits.items()}
-    datasets = {}
+    datasets: dict[str, Dataset | BlockDataset] = {}
     for name in [name for name in splits if only is None or name in only]:
         opened = {side: open_side(text, tokens, name, side, each) for side, each in by_side.items()}
-        drawn = sampling if name == "train" else None
-        datasets[name] = Dataset(name, opened.get("source"), opened["target"], infos[name].parts, weights[name], drawn)
+        place = (infos[name].parts, weights[name])
+        if running is not None and running.block is not None:
+            datasets[name] = BlockDataset(name, opened["target"], *place, running.block, running.context)
+        else:
+            drawn = sampling if name == "train" else None
+            datasets[name] = Dataset(name, opened.get("source"), opened["target"], *place, drawn)
     return Prepared(
         splits=datasets,
         source_tokenizer=by_side.get("source"),
@@ -118,10 +124,21 @@ def prepare(
         source_language=corpus.source_language,
         target_language=corpus.target_language,
         target_counts_V=np.fromfile(tokens / "target_counts", np.int64) if "train" in splits else None,
-        fingerprint=store.key(tokens_key, weights.get("train"), repr(sampling)),
+        fingerprint=store.key(tokens_key, weights.get("train"), repr(sampling), *([repr(running)] if running else [])),
         report=lines,
         unknown_rates={name: infos[name].unknown for name in datasets},
     )
+
+
+def _check_blocks(running: RunningText, tokenizer: TokenizerSettings, sides: Sequence[str]) -> None:
+    """Refuse blocks of pairs, and blocks whose tokens change."""
+    if running.block is not None and len(sides) > 1:
+        raise RequestError(f"data.block={running.block} cuts a text of one side, and this one has a source. Use data.block=null.")
+    if running.block is not None and tokenizer.sampling is not None:
+        raise RequestError(
+            f"data.block={running.block} needs tokens that stay where they are. "
+            "Use tokenizer.sampling_alpha=null, or data.block=null."
+        )
 
 
 def _known(

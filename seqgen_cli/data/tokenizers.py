@@ -311,11 +311,19 @@ def load_pair(folder: Path) -> tuple[Any, Any]:
         from seqgen_cli.data.wordpieces import EncoderTokenizer
 
         return EncoderTokenizer.load(folder, "source"), Labels.load(folder, "target")
-    if (folder / "joint.model").exists():
-        joint = Tokenizer.load(folder, "joint")
+    joint = _find(folder, "joint")
+    if joint is not None:
         return joint, joint
-    source = Tokenizer.load(folder, "source") if (folder / "source.model").exists() else None
-    return source, Tokenizer.load(folder, "target")
+    return _find(folder, "source"), _find(folder, "target") or Tokenizer.load(folder, "target")
+
+
+def _find(folder: Path, name: str) -> TextTokenizer | None:
+    """The tokenizer of this name, of whatever kind, if there is one."""
+    from seqgen_cli.data.word_vocabulary import WordVocabulary
+
+    if (folder / f"{name}.words.json").exists():
+        return WordVocabulary.load(folder, name)
+    return Tokenizer.load(folder, name) if (folder / f"{name}.model").exists() else None
 
 
 def spread(count: int, wanted: int) -> Iterator[int]:
