@@ -44,6 +44,7 @@ __all__ = [
     "compose",
     "evaluation_data",
     "from_checkpoint",
+    "is_running_text",
     "make",
     "network",
     "objective",
@@ -305,7 +306,7 @@ def reads_source(config: DictConfig) -> bool:
     """Whether the source side of the data is read: a language model reads none, and blocks are cut from one side."""
     if "model" in config:
         return _reads_source(resolve(config.model, "model"))
-    return config.data.get("block") is None
+    return not is_running_text(config)
 
 
 @dataclass(frozen=True)
@@ -343,6 +344,11 @@ def from_checkpoint(folder: Path | str, trust: Sequence[str] = ()) -> Restored:
         model, output = network(config, *sizes, counts_V=weights.get("output.counts_V"))
     load_weights({"model": model, "output": output}, weights, folder)
     return Restored(config, model.eval(), output.eval(), source_tokenizer, target_tokenizer)
+
+
+def is_running_text(config: DictConfig) -> bool:
+    """Whether the data are read as one stream of lines, block by block."""
+    return config.data.get("block") is not None
 
 
 def task_of(config: DictConfig) -> Task:

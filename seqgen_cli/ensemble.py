@@ -57,6 +57,7 @@ class Ensemble:
         decoder: how to search.
         runtime: device and precision.
         batch_tokens: tokens of one side of a batch, padding included.
+        start: id that a text's first word is read after; None: the target's `<s>`.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Ensemble:
         decoder: Decoder,
         runtime: Runtime,
         batch_tokens: int,
+        start: int | None = None,
     ) -> None:
         self.networks = list(networks)
         self.source_tokenizer = source_tokenizer
@@ -74,6 +76,7 @@ class Ensemble:
         self.decoder = decoder
         self.runtime = runtime
         self.batch_tokens = batch_tokens
+        self.start = start
 
     def predictions(self, batch: Batch) -> Predictions:
         """The distribution at each of the batch's N real target positions, teacher-forced."""
@@ -127,7 +130,7 @@ class Ensemble:
             before: ids that stand before each row's prefix in its texts, but that no network reads.
         """
         tokenizer = self.target_tokenizer
-        specials = Specials(tokenizer.pad, tokenizer.unk, tokenizer.bos, tokenizer.eos)
+        specials = Specials(tokenizer.pad, tokenizer.unk, tokenizer.bos, tokenizer.eos, self.start)
         with self.runtime.autocast():
             forced = self._forced(prefixes)
             found = generate(self.networks, decoder, self._batch(index, None, sources), specials, None, *forced)
@@ -178,7 +181,7 @@ class Ensemble:
             targets,
             source_pad=source.pad,
             target_pad=target.pad,
-            bos=target.bos,
+            bos=target.bos if self.start is None else self.start,
             eos=target.eos,
             source_eos=source.eos,
         )

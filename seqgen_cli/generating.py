@@ -47,6 +47,7 @@ class TextGenerator(Ensemble):
         runtime: device and precision.
         batch_tokens: tokens of a batch, the texts counted at their greatest length.
         max_length: most tokens after a prompt, `</s>` included, in place of the decoder's own bounds; None: those.
+        running: whether the networks were trained on running text, where a line begins after the `</s>` of the one before.
     """
 
     def __init__(
@@ -57,10 +58,11 @@ class TextGenerator(Ensemble):
         runtime: Runtime,
         batch_tokens: int = 16_384,
         max_length: int | None = None,
+        running: bool = False,
     ) -> None:
         if max_length is not None:
             decoder = replace(decoder, max_length_factor=1.0, max_length_offset=max_length)
-        super().__init__(networks, None, tokenizer, decoder, runtime, batch_tokens)
+        super().__init__(networks, None, tokenizer, decoder, runtime, batch_tokens, tokenizer.eos if running else None)
         self.longest = longest(networks)
 
     def generate(self, prompts: Sequence[str] = ("",), n: int | None = None, progress: bool = False) -> list[Generation]:

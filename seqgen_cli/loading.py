@@ -85,7 +85,8 @@ def open_generator(
     folder, restored = _restored(ckpt, trust, "generate")
     networks = [(one.model.to(runtime.device), one.output.to(runtime.device)) for one in restored]
     tokenizer = restored[0].target_tokenizer
-    generator = CheckpointGenerator(networks, tokenizer, decoder or Sampling(), runtime, batch_tokens, max_length)
+    running = build.is_running_text(restored[0].config)
+    generator = CheckpointGenerator(networks, tokenizer, decoder or Sampling(), runtime, batch_tokens, max_length, running)
     generator.folder, generator.config = folder, restored[0].config
     return generator
 

@@ -41,10 +41,9 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     scores = metrics.compute(sums["nll"], sums["correct"], sums["tokens"])
     tokens = int(sums["tokens"].sum())
     further: dict[str, Any] = {"unknown_rate": sums["unknown"].sum() / tokens, "target_tokens": tokens}
-    if hasattr(dataset, "target_lines"):
-        characters = sum(map(len, dataset.target_lines(np.arange(len(sums["nll"])))))
-        further |= {"target_characters": characters}
-        further |= {"bits_per_character": sums["nll"].sum() / characters / math.log(2)} if characters else {}
+    if characters := dataset.target_characters(config.limit):
+        bits = sums["nll"].sum() / characters / math.log(2)
+        further |= {"target_characters": characters, "bits_per_character": bits}
     further["tokens_per_second"] = tokens / seconds
     rows = [[score.name, f"{score.value:.5g}", score.interval(".5g")] for score in scores.values()]
     interval = f"{metrics.confidence * 100:g} % interval" if metrics.bootstrap else ""

@@ -102,7 +102,7 @@ class Session:
             return ClassifierValidation(*measured, metrics, runtime, trainer.samples)
         decoder = build.make(config.decoding, "decoding")
         if task == "generate":
-            return LanguageModelValidation(*measured, runtime, decoder, trainer.samples)
+            return LanguageModelValidation(*measured, runtime, decoder, trainer.samples, build.is_running_text(config))
         return TranslatorValidation(*measured, runtime, decoder, metrics, trainer.decode_limit, trainer.samples)
 
     def _moving_average(self, updates: int) -> MovingAverage | None:

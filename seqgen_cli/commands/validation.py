@@ -137,6 +137,7 @@ class LanguageModelValidation(Validation):
     Args:
         decoder: a decoding choice, as configured.
         samples: how many texts.
+        running: whether the training data are running text.
     """
 
     def __init__(
@@ -149,15 +150,16 @@ class LanguageModelValidation(Validation):
         runtime: Runtime,
         decoder: Any,
         samples: int,
+        running: bool,
     ) -> None:
         super().__init__(prepared, model, output, objective, batching, runtime)
-        self.decoder, self.samples = decoder, samples
+        self.decoder, self.samples, self.running = decoder, samples, running
 
     def quality(self, place: Path) -> dict[str, float]:
         """Write the texts to `place`, a line each; nothing more is measured."""
         if self.runtime.is_main and self.samples:
-            tokenizer = self.prepared.target_tokenizer
-            generator = generating.TextGenerator([(self.model, self.output)], tokenizer, self.decoder, self.runtime)
+            networks, tokenizer = [(self.model, self.output)], self.prepared.target_tokenizer
+            generator = generating.TextGenerator(networks, tokenizer, self.decoder, self.runtime, running=self.running)
             with self._evaluating():
                 texts = [generation.text for generation in generator.generate([""] * self.samples)]
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -61,6 +61,10 @@ class BlockDataset(Weighted):
         windows = [self._stream(*span) for span in zip(starts_B - context_B - 1, ends_B, strict=True)]
         return make_block_batch(indices, windows, context_B, self._target.tokenizer.pad)
 
+    def target_characters(self, limit: int | None = None) -> int | None:
+        """Characters of the lines; None of a part of the blocks, whose ends are not those of lines."""
+        return sum(map(len, self._target.lines())) if limit is None else None
+
     def _spans(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The first token that each of these blocks predicts, and the end of them."""
         starts = np.asarray(indices, dtype=np.int64) * self._block

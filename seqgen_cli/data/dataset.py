@@ -154,6 +154,10 @@ class Dataset(Weighted):
         assert self._target is not None
         return self._target.lines(indices)
 
+    def target_characters(self, limit: int | None = None) -> int | None:
+        """Characters of the target text, of the first `limit` examples or of all."""
+        return sum(map(len, self.target_lines(np.arange(len(self))[:limit])))
+
     def _tokens(self, name: str, side: Side, indices: Sequence[int] | np.ndarray, epoch: int | None) -> list[np.ndarray]:
         if epoch is None or self._sampling is None:
             return [side.tokens[index] for index in indices]

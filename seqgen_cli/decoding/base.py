@@ -49,12 +49,21 @@ Step = Callable[[Tensor, SearchState], tuple[Predictions, SearchState]]
 
 @dataclass(frozen=True)
 class Specials:
-    """Ids that searches treat apart: `<s>` begins, `</s>` ends, `<pad>` fills, `<unk>` may be suppressed."""
+    """Ids that searches treat apart: `<s>` begins, `</s>` ends, `<pad>` fills, `<unk>` may be suppressed.
+
+    start: what a target's first word is read after, where that is not `<s>`.
+    """
 
     pad: int
     unk: int
     bos: int
     eos: int
+    start: int | None = None
+
+    @property
+    def first(self) -> int:
+        """What a search reads before the first word."""
+        return self.bos if self.start is None else self.start
 
 
 @dataclass(frozen=True)

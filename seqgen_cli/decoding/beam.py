@@ -99,7 +99,7 @@ class _Search:
         self.done_B = torch.zeros(count, dtype=torch.bool, device=device)
         self.ids_BmT = torch.empty((count, 1, 0), dtype=torch.int64, device=device)
         self.log_prob_Bm = torch.zeros((count, 1), device=device)
-        self.last_R = torch.full((count,), task.specials.bos, dtype=torch.int64, device=device)
+        self.last_R = torch.full((count,), task.specials.first, dtype=torch.int64, device=device)
         self.pool = _absent(count, settings.beam_size, device)
 
     def advance(self, predictions: Predictions, state: SearchState) -> SearchState:

@@ -170,7 +170,8 @@ def asked(tmp_path: Path) -> list[str]:
         "train", "model=rnn_lm", "data=text", f"data.train={tmp_path}/a.txt", f"data.valid={tmp_path}/a.txt", "data.block=16",
         "data.context=4", "cleaning.drop_overlap=none", "tokenizer=words", "model.hidden_size=8", "model.embedding_size=8",
         "batching=sentences", f"runtime.runs_folder={tmp_path}/runs", f"runtime.cache_folder={tmp_path}/cache",
-        "runtime.device=cpu", "trainer.evaluate_every=4", "trainer.progress=false",
+        "runtime.device=cpu", "trainer.evaluate_every=4", "trainer.progress=false", "trainer.samples=0", "trainer.decode_limit=0",
+        "trainer.tensorboard=false",
     ]  # fmt: skip
 
 
