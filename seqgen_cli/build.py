@@ -18,44 +18,41 @@ from torch import Tensor, nn
 
 from seqgen_cli import signatures
 from seqgen_cli.compose import compose, plain
+from seqgen_cli.data.corpora import TargetSide
 from seqgen_cli.data.labelled import LabelledCorpus
 from seqgen_cli.data.prepare import Prepared, prepare
 from seqgen_cli.data.prepare_labelled import prepare_labelled
-from seqgen_cli.data.tokenizers import Tokenizer, load_pair
-from seqgen_cli.data.wordpieces import WordPieces
-from seqgen_cli.errors import RequestError
-from seqgen_cli.groups import PASSED, PROTOCOLS, resolve
+from seqgen_cli.data.tokenizers import load_pair
+from seqgen_cli.errors import RequestError, SeqgenError
+from seqgen_cli.fitness import Task, check_choices, check_source, does_read_source, owner, task_for
+from seqgen_cli.groups import PASSED, resolve
 from seqgen_cli.listing import group_choices, groups, read_settings
-from seqgen_cli.metrics.classification import ClassificationMetrics
-from seqgen_cli.models.base import Classifier
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.restore import SkipRandomInit, load_weights, read_config, read_weights
 from seqgen_cli.runtime import Runtime
 from seqgen_cli.settings import TOP_LEVEL
-from seqgen_cli.words import did_you_mean, join_or
+from seqgen_cli.words import did_you_mean
 
 __all__ = [
     "Restored",
+    "Task",
     "check",
-    "classifies",
+    "check_task_of",
     "compose",
     "evaluation_data",
     "from_checkpoint",
-    "is_classifier",
+    "is_running_text",
     "make",
     "network",
     "objective",
     "output_layer",
     "plain",
     "prepared",
+    "reads_source",
     "start_runtime",
+    "task_of",
+    "task_of_checkpoint",
 ]
-
-_KINDS = {
-    "Generator": "a model that generates",
-    "Aligner": "a model that can show its alignments",
-    "Classifier": "a model that classifies",
-}
 
 
 def check(config: DictConfig) -> None:
@@ -76,66 +73,7 @@ def check(config: DictConfig) -> None:
             signatures.check_value(TOP_LEVEL[key], value, key)
         elif key != "choices" and key not in groups():
             raise RequestError(f"{key} is not a setting.{did_you_mean(key, [*TOP_LEVEL, *groups()])}")
-    for key, cls in classes.items():
-        _check_fit(key, cls, classes, choices)
-    _check_task(classes, choices)
-
-
-def _check_task(classes: Mapping[str, type], choices: Mapping[str, Any]) -> None:
-    """Refuse a model that classifies with anything but labelled data, their tokenizer and metrics, and the other way round.
-
-    Where data are prepared without a model, they are what the tokenizer has to fit.
-    """
-    classifying: dict[str, Callable[[type], bool]] = {
-        "model": lambda cls: not signatures.missing_members(cls, Classifier),
-        "data": lambda cls: not signatures.missing_members(cls, LabelledCorpus),
-        "tokenizer": lambda cls: cls is WordPieces,
-        "metrics": lambda cls: cls is ClassificationMetrics,
-    }
-    decides = "model" if "model" in classes else "data"
-    if decides not in classes or (decides == "data" and "tokenizer" not in classes):
-        return
-    wanted = classifying[decides](classes[decides])
-    classifying["output"] = lambda cls: bool(getattr(cls, "classifies", wanted))
-    for group, judge in classifying.items():
-        if group in classes and judge(classes[group]) != wanted:
-            fitting = [name for name, cls in _choices_of(group).items() if judge(cls) == wanted]
-            task, other = ("classify", "generate") if wanted else ("generate", "classify")
-            does = {"classify": "classifies texts", "generate": "generates text"}[task]
-            says = does if decides == "model" else f"is for models that {task}"
-            unfit = f"{owner(decides, choices)} {says}; {owner(group, choices)} is for models that {other}."
-            raise RequestError(f"{unfit} Use {group}={join_or(fitting)}.")
-
-
-def owner(group: str, choices: Mapping[str, Any]) -> str:
-    """What the user calls a part of the config: "model=transformer"."""
-    return f"{group}={choices[group]}" if choices.get(group) else group
-
-
-def _check_fit(key: str, cls: type, classes: Mapping[str, type], choices: Mapping[str, Any]) -> None:
-    """Refuse `cls` where it asks for another part (by a parameter named for that group) that is not what it needs."""
-    for group, needed in _needs(cls).items():
-        if group not in classes or not signatures.missing_members(classes[group], needed):
-            continue
-        mine = [name for name, other in _choices_of(key).items() if _accepts(other, group, classes[group])]
-        theirs = [name for name, other in _choices_of(group).items() if not signatures.missing_members(other, needed)]
-        ways = [f"{name}={join_or(options)}" for name, options in ((key, mine), (group, theirs)) if options]
-        use = f" Use {', or '.join(ways)}." if ways else ""
-        kind = _KINDS.get(needed.__name__, f"a {needed.__name__}")
-        raise RequestError(f"{owner(key, choices)} needs {kind}; {owner(group, choices)} is not one.{use}")
-
-
-def _needs(cls: type) -> dict[str, type]:
-    return {n: p.annotation for n, p in signatures.parameters(cls).items() if n in PROTOCOLS and isinstance(p.annotation, type)}
-
-
-def _accepts(cls: type, group: str, other: type) -> bool:
-    return not signatures.missing_members(other, _needs(cls).get(group, object))
-
-
-def _choices_of(group: str) -> dict[str, type]:
-    """The classes of a group's shipped choices."""
-    return {name: resolve(read_settings(f"{group}/{name}"), group) for name in group_choices(group)}
+    check_choices(classes, values, choices)
 
 
 def make(node: DictConfig | Mapping[str, Any], group: str, **passed: Any) -> Any:
@@ -248,23 +186,36 @@ def prepared(
     report: Callable[[str], None] = lambda line: None,
 ) -> Prepared:
     """The config's data, cleaned, tokenised and stored; see `seqgen_cli.data.prepare.prepare`."""
-    corpus = make(config.data, "data", cache_folder=runtime.cache_folder)
+    two_sides = reads_source(config)
+    corpus = make(config.data, "data", cache_folder=runtime.cache_folder, reads_source=two_sides)
     tokenizer = make(config.tokenizer, "tokenizer")
     if isinstance(corpus, LabelledCorpus):
         return prepare_labelled(corpus, tokenizer, runtime.cache_folder, tokenizers, report, only)
     cleaning = make(config.cleaning, "cleaning")
+    if not two_sides and corpus.source_language is not None:
+        corpus = TargetSide(corpus)
     return prepare(corpus, tokenizer, cleaning, runtime.cache_folder, tokenizers, config.get("seed", 1), report, only)
+
+
+def reads_source(config: DictConfig) -> bool:
+    """Whether the source side of the data is read: a language model reads none, and blocks are cut from one side."""
+    if "model" in config:
+        return does_read_source(resolve(config.model, "model"))
+    return not is_running_text(config)
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What a checkpoint holds: its config, the networks (evaluation mode, on the CPU) and their tokenizers."""
+    """What a checkpoint holds: its config, the networks (evaluation mode, on the CPU) and their tokenizers.
+
+    A language model has no source tokenizer (None); a classifier has its Labels for a target tokenizer.
+    """
 
     config: DictConfig
     model: Any
     output: OutputLayer
-    source_tokenizer: Tokenizer
-    target_tokenizer: Tokenizer
+    source_tokenizer: Any
+    target_tokenizer: Any
 
 
 def from_checkpoint(folder: Path | str, trust: Sequence[str] = ()) -> Restored:
@@ -279,23 +230,42 @@ def from_checkpoint(folder: Path | str, trust: Sequence[str] = ()) -> Restored:
     folder = Path(folder)
     config = OmegaConf.create(read_config(folder / "config.yaml", trust))
     source_tokenizer, target_tokenizer = load_pair(folder / "tokenizers")
+    if source_tokenizer is None and reads_source(config):
+        raise SeqgenError(f"{folder} has no source tokenizer, which its model needs.")
     weights = read_weights(folder / "model.safetensors")
     with SkipRandomInit():
         # A layer shaped by word frequencies keeps its counts as a buffer, so that its weights say how to build it.
-        sizes = (source_tokenizer.vocab_size, target_tokenizer.vocab_size)
+        sizes = (source_tokenizer and source_tokenizer.vocab_size, target_tokenizer.vocab_size)
         model, output = network(config, *sizes, counts_V=weights.get("output.counts_V"))
     load_weights({"model": model, "output": output}, weights, folder)
     return Restored(config, model.eval(), output.eval(), source_tokenizer, target_tokenizer)
 
 
-def is_classifier(config: DictConfig) -> bool:
-    """Whether the config's model classifies."""
-    return not signatures.missing_members(resolve(config.model, "model"), Classifier)
+def is_running_text(config: DictConfig) -> bool:
+    """Whether the data are read as one stream of lines, block by block."""
+    return config.data.get("block") is not None
 
 
-def classifies(folder: Path, trust: Sequence[str] = ()) -> bool:
-    """Whether a checkpoint's model is a classifier; its config is read as `from_checkpoint` does."""
-    return is_classifier(OmegaConf.create(read_config(folder / "config.yaml", trust)))
+def task_of(config: DictConfig) -> Task:
+    """What the config's model is for: it classifies texts, translates them, or, a language model, generates them."""
+    return task_for(resolve(config.model, "model"))
+
+
+def task_of_checkpoint(folder: Path, trust: Sequence[str] = ()) -> Task:
+    """What a checkpoint's model is for; its config is read as `from_checkpoint` does."""
+    return task_of(OmegaConf.create(read_config(folder / "config.yaml", trust)))
+
+
+def check_task_of(folder: Path, trust: Sequence[str], wanted: Task) -> None:
+    """Refuse a checkpoint whose model is for another task.
+
+    Raises:
+        RequestError: says which command is for it.
+    """
+    held = {"classify": "a classifier", "translate": "a translation model", "generate": "a language model, which has no source"}
+    task = task_of_checkpoint(folder, trust)
+    if task != wanted:
+        raise RequestError(f"{folder} holds {held[task]}: it cannot {wanted}. Use seqgen {task}.")
 
 
 def evaluation_data(trained: DictConfig, config: DictConfig) -> DictConfig:
@@ -309,4 +279,8 @@ def evaluation_data(trained: DictConfig, config: DictConfig) -> DictConfig:
     assert isinstance(node, DictConfig)
     choices = config.choices if node is asked else trained.get("choices", {})
     check(OmegaConf.create({"data": node, "choices": choices}))
+    if "model" in trained:
+        classes = {"model": resolve(trained.model, "model"), "data": resolve(plain(node), "data")}
+        named = {"model": trained.get("choices", {}).get("model"), "data": choices.get("data")}
+        check_source(classes, {"data": plain(node)}, named)
     return node

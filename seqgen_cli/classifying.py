@@ -147,8 +147,7 @@ def open_classifier(
     if len(places) != 1:
         raise RequestError("A classifier is read from one checkpoint; ensembles are for translation.")
     folder, packages = find(places[0], _log.warning), [trust] if isinstance(trust, str) else trust
-    if not build.classifies(folder, packages):
-        raise RequestError(f"{folder} holds a model that generates text: it cannot classify. Use seqgen translate.")
+    build.check_task_of(folder, packages, "classify")
     restored = build.from_checkpoint(folder, packages)
     model, output = restored.model.to(runtime.device), restored.output.to(runtime.device)
     labels: Any = restored.target_tokenizer

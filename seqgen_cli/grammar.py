@@ -17,9 +17,10 @@ from seqgen_cli.words import did_you_mean
 COMMANDS = {
     "train": "train a model: data x model x output layer x objective",
     "translate": "translate lines of text with a trained model",
+    "generate": "write text with a trained language model, from a prompt or from nothing",
     "classify": "label lines of text with a trained classifier",
     "eval": "measure a trained model, or files of translations, against references",
-    "score": "log-probability and perplexity of given translations",
+    "score": "log-probability and perplexity of given translations, or texts",
     "prepare": "fetch, clean, tokenise and store a data set (train does it when needed)",
     "bench": "measure speed and memory of training and decoding",
 }

@@ -14,7 +14,7 @@ from seqgen_cli.data.batching import Batching
 from seqgen_cli.data.cleaning import StandardCleaning
 from seqgen_cli.data.corpora import Corpus
 from seqgen_cli.data.labelled import LabelledCorpus
-from seqgen_cli.data.tokenizers import SentencePiece
+from seqgen_cli.data.tokenizers import TokenizerSettings
 from seqgen_cli.data.wordpieces import WordPieces
 from seqgen_cli.decoding.base import Decoder
 from seqgen_cli.errors import RequestError
@@ -65,7 +65,7 @@ class Metrics(Protocol):
 
 PROTOCOLS: dict[str, tuple[type, ...]] = {
     "data": (Corpus, LabelledCorpus),
-    "tokenizer": (SentencePiece, WordPieces),
+    "tokenizer": (TokenizerSettings, WordPieces),
     "cleaning": (StandardCleaning,),
     "batching": (Batching,),
     "model": (Model,),
@@ -81,7 +81,7 @@ PROTOCOLS: dict[str, tuple[type, ...]] = {
 """What a choice of each group must offer (one of these protocols), or be (a class)."""
 
 PASSED: dict[str, frozenset[str]] = {
-    "data": frozenset({"cache_folder"}),
+    "data": frozenset({"cache_folder", "reads_source"}),
     "model": frozenset({"source_vocab_size", "target_vocab_size", "num_classes"}),
     "output": frozenset({"hidden_size", "vocab_size", "counts_V", "embedding"}),
     "objective": frozenset({"model", "output", "target_tokenizer", "seed"}),

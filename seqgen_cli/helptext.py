@@ -13,6 +13,7 @@ EXAMPLES = {
         ("seqgen train", "a Transformer on the built-in phrasebook: any machine, offline"),
         ("seqgen train model=attention data=iwslt_ja_en", "other choices"),
         ("seqgen train model=bert_gru model.encoder=minilm", "classifies film reviews; brings its data and the rest"),
+        ("seqgen train model=rnn_lm", "a language model, on the target side of the data"),
         ("seqgen train model.layers=2 trainer.steps=2000 --dry-run", "other settings; sizes only, trains nothing"),
         ("seqgen train -m optimizer.lr=1e-3,3e-4", "a sweep, ending with a table"),
         ("torchrun --nproc-per-node 8 -m seqgen_cli train", "the same on several GPUs"),
@@ -21,6 +22,11 @@ EXAMPLES = {
         ("seqgen translate --ckpt runs/X --input a.ja --output a.en", "files"),
         ("echo 駅はどこですか。 | seqgen translate --ckpt runs/X", "standard input to standard output"),
         ("seqgen translate --ckpt runs/X runs/Y decoding.beam_size=8", "an ensemble"),
+    ],
+    "generate": [
+        ("seqgen generate --ckpt runs/X --prompt 'The film' --n 3", "three texts that begin so; without a prompt, from nothing"),
+        ("seqgen generate --ckpt runs/X --input prompts.txt decoding.top_p=0.9", "a text for each line"),
+        ("seqgen generate --ckpt runs/X --jsonl decoding=beam", "the most probable text, with its log-probability"),
     ],
     "classify": [
         ("seqgen classify --ckpt runs/X --input reviews.txt", "a label and its probability for each line"),
@@ -31,7 +37,10 @@ EXAMPLES = {
         ("seqgen eval --ckpt runs/X -m decoding.beam_size=1,4,8", "a sweep, ending with a table"),
         ("seqgen eval --hyp a.out --ref a.en b.en", "files, without a model"),
     ],
-    "score": [("seqgen score --ckpt runs/X --source a.ja --target a.en", "a line of figures for each translation")],
+    "score": [
+        ("seqgen score --ckpt runs/X --source a.ja --target a.en", "a line of figures for each translation"),
+        ("seqgen score --ckpt runs/X --target a.en", "the same for each line, by a language model"),
+    ],
     "prepare": [
         ("seqgen prepare data=iwslt_ja_en", "downloads, and reports what cleaning dropped"),
         (

@@ -50,16 +50,21 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "restore": frozenset({"groups"}),
     "hydra_main": frozenset({"grammar"}),
     "compose": frozenset({"groups", "hydra_main", "listing", "settings", "signatures"}),
+    "fitness": frozenset({"groups", "listing", "signatures", "models.base", "data", "metrics"}),
     "build": frozenset(
-        {"compose", "groups", "listing", "restore", "runtime", "settings", "signatures", "outputs.base", "models.base", "data"}
-        | {"metrics"}
+        {"compose", "fitness", "groups", "listing", "restore", "runtime", "settings", "signatures"}
+        | {"outputs.base", "models.base", "data"}
     ),
     "classifying": frozenset({"build", "data", "data.batch", "outputs.base", "runtime", "training"}),
-    "inference": frozenset({"decoding", "data", "data.batch", "runtime", "models.base", "outputs.base", "layers"}),
-    "loading": frozenset({"build", "classifying", "decoding", "inference", "models.base", "runtime", "settings", "training"}),
+    "ensemble": frozenset({"decoding", "data", "data.batch", "runtime"}),
+    "inference": frozenset({"ensemble", "decoding", "data", "runtime", "models.base"}),
+    "generating": frozenset({"ensemble", "decoding", "data", "data.batch", "runtime"}),
+    "loading": frozenset({"build", "classifying", "decoding", "generating", "inference", "runtime", "training"}),
     "commands": frozenset(
         {
             "build",
+            "ensemble",
+            "generating",
             "inference",
             "loading",
             "training",

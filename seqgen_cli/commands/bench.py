@@ -70,7 +70,7 @@ class _Material:
     """What the networks read: sentences, and the sizes that follow from them; `prepared` where they are of a data set."""
 
     dataset: Any
-    source_vocab_size: int
+    source_vocab_size: int | None
     target_vocab_size: int
     counts_V: np.ndarray | None
     specials: Specials
@@ -117,26 +117,25 @@ def _layer_alone(config: DictConfig, settings: LayerBench, runtime: Runtime) -> 
 
 def _material(config: DictConfig, runtime: Runtime) -> _Material:
     """Synthetic sentences, or the training split of `data` where one is chosen."""
-    if config.parameters_only and build.is_classifier(config):  # its encoder's shape says it all: no text is read
+    if config.parameters_only and build.task_of(config) == "classify":  # its encoder's shape says it all: no text is read
         classes = len(build.make(config.data, "data").class_names() or (0, 1))
         nothing = Specials(PAD, UNK, BOS, EOS)
         return _Material(None, config.tokenizer.vocab_size, classes, np.ones(classes, np.int64), nothing, "nothing")
     if config.get("data") is None:
-        synthetic = build.make(config.synthetic, "synthetic")
-        sizes = (synthetic.source_vocab_size, synthetic.target_vocab_size)
-        return _Material(
-            synthetic.dataset(config.seed), *sizes, synthetic.counts_V(), Specials(PAD, UNK, BOS, EOS), synthetic.describe()
-        )
+        synthetic, both = build.make(config.synthetic, "synthetic"), build.reads_source(config)
+        sizes = (synthetic.source_vocab_size if both else None, synthetic.target_vocab_size)
+        dataset, description = synthetic.dataset(config.seed, both), synthetic.describe(both)
+        return _Material(dataset, *sizes, synthetic.counts_V(), Specials(PAD, UNK, BOS, EOS), description)
     prepared = build.prepared(config, runtime, only=["train"], report=_log.info)
     source, target, dataset = prepared.source_tokenizer, prepared.target_tokenizer, prepared.splits["train"]
-    sizes = (source.vocab_size, target.vocab_size)
-    if build.is_classifier(config):
-        specials, kinds = (
-            Specials(source.pad, source.unk, source.bos, source.eos),
-            f"{sizes[0]:,} word pieces, {sizes[1]:,} classes",
-        )
+    sizes = (source and source.vocab_size, target.vocab_size)
+    classifies = build.task_of(config) == "classify"
+    decodes = source if classifies else target
+    specials = Specials(decodes.pad, decodes.unk, decodes.bos, decodes.eos)
+    if classifies:
+        kinds = f"{sizes[0]:,} word pieces, {sizes[1]:,} classes"
     else:
-        specials, kinds = Specials(target.pad, target.unk, target.bos, target.eos), f"vocabularies {sizes[0]:,} and {sizes[1]:,}"
+        kinds = f"vocabulary {sizes[1]:,}" if source is None else f"vocabularies {sizes[0]:,} and {sizes[1]:,}"
     description = f"{len(dataset):,} training examples of data={config.choices.data}, {kinds}"
     return _Material(dataset, *sizes, prepared.target_counts_V, specials, description, target, prepared)
 
@@ -201,7 +200,7 @@ def _training(config: DictConfig, settings: Bench, material: _Material, runtime:
     sources = sum(int(batch.source_lengths_B.sum()) for batch in stream.seen if batch.source_lengths_B is not None)
     totals = runtime.all_sum({"sources": sources, **{str(step): tokens for step, tokens in enumerate(targets)}})
     rate = Spread.of([totals[str(step)] / took for step, took in enumerate(seconds)])
-    unit = "texts" if build.is_classifier(config) else "tokens"
+    unit = "texts" if build.task_of(config) == "classify" else "tokens"
     operations = step_flops(config, material, stream.seen[:_COUNTED_STEPS])
     achieved = sum(operations) / sum(seconds[: len(operations)])
     best = matmul_rate(_matmul_sizes(networks, targets), _MATMUL_DTYPE[runtime.precision], runtime.device)
@@ -285,9 +284,10 @@ def _rows(figures: dict[str, Any]) -> list[list[str]]:
             unit, target, source = "texts", "texts", "word pieces"
         low, high = figures[f"train_{unit}_per_second_quartiles"]
         share = f"{figures['matmul_share']:.1%} of {figures['matmul_flops_per_second'] / 1e9:,.0f} GFLOP/s"
+        rows.append([f"training, {target}/s", count(figures[f"train_{unit}_per_second"]), f"{count(low)} .. {count(high)}"])
+        if figures["train_source_tokens_per_second"]:
+            rows.append([f"training, {source}/s", count(figures["train_source_tokens_per_second"]), ""])
         rows += [
-            [f"training, {target}/s", count(figures[f"train_{unit}_per_second"]), f"{count(low)} .. {count(high)}"],
-            [f"training, {source}/s", count(figures["train_source_tokens_per_second"]), ""],
             ["training, seconds a step", f"{figures['step_seconds']:.3f}", ""],
             ["training, peak memory", f"{figures['peak_memory_bytes'] / 2**20:,.0f} MiB", ""],
             ["share of the matrix-multiply rate", share, ""],

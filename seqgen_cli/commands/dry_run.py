@@ -42,7 +42,8 @@ def _data(config: DictConfig, trainer: Trainer, runtime: Runtime, prepared: Prep
     total = trainer.total_updates(per_epoch)
     sizes: dict[str, Any] = {f"{name}_examples": len(split) for name, split in prepared.splits.items()}
     source = "word_pieces" if isinstance(train, LabelledDataset) else "source_tokens"
-    for unit, lengths_n in ((source, train.source_lengths_n), ("target_tokens", train.target_lengths_n)):
+    target = "tokens" if train.source_lengths_n is None else "target_tokens"
+    for unit, lengths_n in ((source, train.source_lengths_n), (target, train.target_lengths_n)):
         if lengths_n is not None:
             sizes[f"train_{unit}"] = int(lengths_n.sum())
     sizes |= {"batches_per_epoch": stream.batches_per_epoch, "updates_per_epoch": per_epoch}

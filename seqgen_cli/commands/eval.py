@@ -1,4 +1,7 @@
-"""seqgen eval: likelihood and translation quality of a checkpoint on a split, or the quality of a file of translations."""
+"""seqgen eval: likelihood and translation quality of a checkpoint on a split, or the quality of a file of translations.
+
+Classifiers and language models are measured by eval_classifier.py and eval_language_model.py.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from omegaconf import DictConfig
 
 from seqgen_cli import build, loading
 from seqgen_cli.commands.eval_classifier import evaluate as evaluate_classifier
+from seqgen_cli.commands.eval_language_model import evaluate as evaluate_language_model
 from seqgen_cli.commands.tables import count, show
 from seqgen_cli.data import store
 from seqgen_cli.data.corpora import Corpus, read_lines
@@ -41,9 +45,10 @@ def run(config: DictConfig) -> dict[str, Any]:
         return _score_files(config, metrics)
     if config.ckpt is None:
         raise RequestError("seqgen eval needs --ckpt RUN, or --hyp FILE and --ref FILE to score files without a model.")
-    if loading.is_classifier(config.ckpt, config.trust):
+    task = loading.task_of(config.ckpt, config.trust)
+    if task == "classify":
         return evaluate_classifier(config)
-    return _evaluate(config, metrics)
+    return evaluate_language_model(config) if task == "generate" else _evaluate(config, metrics)
 
 
 def _score_files(config: DictConfig, metrics: TranslationMetrics) -> dict[str, Any]:

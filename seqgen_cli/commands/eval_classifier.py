@@ -9,19 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from seqgen_cli import build
 from seqgen_cli.classifier_plots import draw
 from seqgen_cli.classifying import CheckpointClassifier, open_classifier
 from seqgen_cli.commands.classifier_validation import predict
 from seqgen_cli.commands.encoding import encode_once
+from seqgen_cli.commands.evaluating import metrics_of, prepared_split
 from seqgen_cli.commands.tables import count, show
 from seqgen_cli.data.labelled import LabelledDataset
-from seqgen_cli.errors import RequestError
-from seqgen_cli.metrics.base import Figure
 from seqgen_cli.metrics.classification import ClassificationMetrics, confusion
-from seqgen_cli.words import join_and
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +28,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     """Measure, print the table, write plots and predictions into the run's folder, return the figures."""
     runtime = build.start_runtime(config)
     classifier = open_classifier(config.ckpt, runtime, config.trust)
-    metrics = _metrics(config, classifier)
+    metrics = metrics_of(config, classifier.config, ClassificationMetrics)
     dataset = _dataset(config, classifier)
     batching = build.make(classifier.config.batching, "batching")
     start = time.perf_counter()
@@ -45,32 +43,19 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     place = _write(config, classifier, metrics, log_probs_NC, labels_N)
     title = f"{classifier.folder}: {config.split}, {len(labels_N):,} texts"
     interval = f"{metrics.confidence * 100:g} % interval" if metrics.bootstrap else ""
-    rows = [[figure.name, f"{figure.value:.4f}", _interval(figure)] for figure in figures.values()]
+    rows = [[figure.name, f"{figure.value:.4f}", figure.interval(".4f")] for figure in figures.values()]
     show(title, ["", "value", interval], [*rows, ["texts a second", count(len(labels_N) / seconds), ""]])
     show("Confusions", ["true \\ predicted", *names], [[name, *map(str, row)] for name, row in zip(names, table_CC, strict=True)])
     if place:
         print(f"plots and predictions: {place}")
-    flat = {key: value for figure in figures.values() for key, value in _flat(figure).items()}
+    flat = {key: value for figure in figures.values() for key, value in figure.flat().items()}
     return {"texts": len(labels_N), **flat, "confusion": table_CC.tolist(), "seconds": seconds}
-
-
-def _metrics(config: DictConfig, classifier: CheckpointClassifier) -> ClassificationMetrics:
-    """The metrics chosen, or, where they are for translation, those of the checkpoint."""
-    chosen = build.make(config.metrics, "metrics")
-    found = chosen if isinstance(chosen, ClassificationMetrics) else build.make(classifier.config.metrics, "metrics")
-    assert isinstance(found, ClassificationMetrics)
-    return found
 
 
 def _dataset(config: DictConfig, classifier: CheckpointClassifier) -> LabelledDataset:
     """The split, tokenised by the checkpoint's tokenizer, with features kept as its data say."""
-    runtime = classifier.runtime
-    data = build.evaluation_data(classifier.config, config)
-    whole = OmegaConf.create({**build.plain(classifier.config), "data": build.plain(data)})
-    tokenizers: Any = (classifier.tokenizer, classifier.labels)
-    prepared = build.prepared(whole, runtime, tokenizers, report=_log.info)
-    if config.split not in prepared.splits:
-        raise RequestError(f"The data has no split {config.split}; it has {join_and(sorted(prepared.splits))}.")
+    runtime, tokenizers = classifier.runtime, (classifier.tokenizer, classifier.labels)
+    whole, prepared = prepared_split(config, classifier.config, tokenizers, runtime)
     if config.limit is None:
         encode_once(whole, classifier.model, runtime, prepared, [config.split])
     dataset: Any = prepared.splits[config.split]
@@ -100,13 +85,3 @@ def _write(
         _log.warning(f"{place} cannot be written ({error.strerror}), so plots and predictions are not kept.")
         return None
     return place
-
-
-def _interval(figure: Figure) -> str:
-    return "" if figure.low is None or figure.high is None else f"[{figure.low:.4f}, {figure.high:.4f}]"
-
-
-def _flat(figure: Figure) -> dict[str, float]:
-    if figure.low is None or figure.high is None:
-        return {figure.name: figure.value}
-    return {figure.name: figure.value, f"{figure.name}_low": figure.low, f"{figure.name}_high": figure.high}

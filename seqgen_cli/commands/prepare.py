@@ -19,8 +19,6 @@ from seqgen_cli.data.prepare import Prepared
 from seqgen_cli.errors import RequestError
 
 _log = logging.getLogger(__name__)
-_PAIRS = ("split", "pairs", "source tokens", "a pair", "longest", "target tokens", "a pair", "longest")
-_TEXTS = ("split", "texts", "word pieces", "a text", "longest", "of each class")
 _WIDTH = 60  # of the last column
 
 
@@ -38,8 +36,24 @@ def run(config: DictConfig) -> dict[str, Any]:
             told = ", ".join(f"{number:,} {name}" for name, number in _classes(dataset, labels).items())
             row.append(textwrap.shorten(told, _WIDTH, placeholder=" ..."))
     if runtime.is_main:
-        show("prepared data", _TEXTS if labels else _PAIRS, rows, [_vocabularies(prepared), f"kept in {runtime.cache_folder}"])
+        show("prepared data", _header(prepared, labels), rows, [_vocabularies(prepared), f"kept in {runtime.cache_folder}"])
     return _figures(prepared, labels)
+
+
+def _noun(prepared: Prepared) -> str:
+    """What people call an example of the data."""
+    if isinstance(prepared.target_tokenizer, Labels):
+        return "text"
+    return "pair" if prepared.source_tokenizer else next(iter(prepared.splits.values())).noun
+
+
+def _header(prepared: Prepared, labels: Labels | None) -> list[str]:
+    noun = _noun(prepared)
+    sides = ("source tokens", "target tokens") if prepared.source_tokenizer else ("tokens",)
+    if labels:
+        sides = ("word pieces",)
+    header = ["split", f"{noun}s", *(title for side in sides for title in (side, f"a {noun}", "longest"))]
+    return [*header, "of each class"] if labels else header
 
 
 def _sizes(lengths_nk: np.ndarray) -> list[str]:
@@ -56,6 +70,8 @@ def _vocabularies(prepared: Prepared) -> str:
     source, target = prepared.source_tokenizer, prepared.target_tokenizer
     if isinstance(target, Labels):
         return f"vocabulary: {source.vocab_size:,} word pieces; {target.vocab_size:,} classes"
+    if source is None:
+        return f"vocabulary: {target.vocab_size:,}"
     if source is target:
         return f"joint vocabulary: {source.vocab_size:,}"
     return f"vocabularies: source {source.vocab_size:,}, target {target.vocab_size:,}"
@@ -64,13 +80,14 @@ def _vocabularies(prepared: Prepared) -> str:
 def _figures(prepared: Prepared, labels: Labels | None) -> dict[str, Any]:
     sizes: dict[str, Any] = {}
     for name, dataset in prepared.splits.items():
-        sizes[f"{name}_{'texts' if labels else 'pairs'}"] = len(dataset)
+        sizes[f"{name}_{_noun(prepared)}s"] = len(dataset)
         if labels:
             sizes[f"{name}_classes"] = _classes(dataset, labels)
     return {
         "fingerprint": prepared.fingerprint,
-        "source_vocab_size": prepared.source_tokenizer.vocab_size,
+        "source_vocab_size": prepared.source_tokenizer and prepared.source_tokenizer.vocab_size,
         "target_vocab_size": prepared.target_tokenizer.vocab_size,
         **sizes,
+        **{f"{name}_unknown": rate for name, rate in prepared.unknown_rates.items()},
         "report": prepared.report,
     }

@@ -19,14 +19,13 @@ from seqgen_cli.commands.classifier_validation import ClassifierValidation
 from seqgen_cli.commands.encoding import encode_once
 from seqgen_cli.commands.start import Start, kept_config
 from seqgen_cli.commands.tables import count
-from seqgen_cli.commands.validation import Validation
-from seqgen_cli.data.batching import TrainStream
+from seqgen_cli.commands.validation import LanguageModelValidation, TranslatorValidation, Validation
+from seqgen_cli.data.batching import Batching, TrainStream
 from seqgen_cli.data.prepare import Prepared
 from seqgen_cli.data.tokenizers import save_pair
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import make_dense
 from seqgen_cli.metrics.base import higher_is_better
-from seqgen_cli.models.base import Classifier
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.runtime import Runtime
 from seqgen_cli.training import checkpoints
@@ -94,14 +93,18 @@ class Session:
         self.loop = Loop(
             updates, stream, runtime, schedule, seed=config.seed, accumulate=trainer.accumulate, clip_norm=trainer.clip_norm
         )
-        metrics = build.make(config.metrics, "metrics")
-        networks = (self.model, self.output, self.objective)
-        self.validation: Validation | ClassifierValidation
-        if isinstance(self.model, Classifier):
-            self.validation = ClassifierValidation(self.prepared, *networks, batching, metrics, runtime, trainer.samples)
-        else:
-            decoder, limits = build.make(config.decoding, "decoding"), (trainer.decode_limit, trainer.samples)
-            self.validation = Validation(self.prepared, *networks, batching, decoder, metrics, runtime, *limits)
+        self.validation = self._make_validation(batching)
+
+    def _make_validation(self, batching: Batching) -> Validation | ClassifierValidation:
+        config, trainer, runtime = self.config, self.trainer, self.runtime
+        metrics, task = build.make(config.metrics, "metrics"), build.task_of(config)
+        measured = (self.prepared, self.model, self.output, self.objective, batching)
+        if task == "classify":
+            return ClassifierValidation(*measured, metrics, runtime, trainer.samples)
+        decoder = build.make(config.decoding, "decoding")
+        if task == "generate":
+            return LanguageModelValidation(*measured, runtime, decoder, trainer.samples, build.is_running_text(config))
+        return TranslatorValidation(*measured, runtime, decoder, metrics, trainer.decode_limit, trainer.samples)
 
     def _moving_average(self, updates: int) -> MovingAverage | None:
         if self.trainer.ema_decay is None:
@@ -255,6 +258,7 @@ def keep_dense(output: OutputLayer, optimizer: Any, averaged: bool, runtime: Run
 
 def make_networks(config: DictConfig, prepared: Prepared) -> tuple[Any, OutputLayer, Any]:
     """Model, output layer and objective with fresh weights, on the default device."""
-    sizes = (prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size)
+    source, target = prepared.source_tokenizer, prepared.target_tokenizer
+    sizes = (source and source.vocab_size, target.vocab_size)
     model, output = build.network(config, *sizes, counts_V=prepared.target_counts_V)
     return model, output, build.objective(config, model, output, prepared.target_tokenizer)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from seqgen_cli import build
 from seqgen_cli.commands.continuing import COMMAND
-from seqgen_cli.data.tokenizers import Tokenizer, load_pair
+from seqgen_cli.data.tokenizers import load_pair
 from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.restore import load_weights, read_weights
 from seqgen_cli.runtime import Runtime
@@ -31,13 +31,13 @@ class Start:
         run: the run's folder.
         resume: the checkpoint to go on from.
         init: the checkpoint whose weights and tokenizers to start from.
-        tokenizers: of either, source and target.
+        tokenizers: of either, source and target; a language model's source is None.
     """
 
     run: Path
     resume: Path | None = None
     init: Path | None = None
-    tokenizers: tuple[Tokenizer, Tokenizer] | None = None
+    tokenizers: tuple[Any, Any] | None = None
 
     @staticmethod
     def of(config: DictConfig, runtime: Runtime) -> Start:
@@ -92,7 +92,7 @@ def _find(config: DictConfig, runtime: Runtime) -> Start:
     return Start(run, resume, None, load_pair(resume / "tokenizers"))
 
 
-def _init(values: Mapping[str, Any]) -> tuple[Path | None, tuple[Tokenizer, Tokenizer] | None]:
+def _init(values: Mapping[str, Any]) -> tuple[Path | None, tuple[Any, Any] | None]:
     if not values.get("init_from"):
         return None, None
     folder = checkpoints.find(values["init_from"], _log.warning)

@@ -1,4 +1,4 @@
-"""Validation while training: exact likelihood over the whole validation set, and real decoding of part of it."""
+"""Validation while training: exact likelihood over the whole validation set, and what the model makes of part of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from seqgen_cli import inference
+from seqgen_cli import generating, inference
 from seqgen_cli.data.batching import Batching, evaluation_batches
 from seqgen_cli.data.prepare import Prepared
 from seqgen_cli.metrics.perplexity import perplexity
@@ -21,16 +21,12 @@ from seqgen_cli.runtime import Runtime
 
 
 class Validation:
-    """Measures a live model on the validation split; every example once over all ranks.
+    """Measures the likelihood of a live model's validation split; every example once over all ranks.
 
     Args:
         prepared: its "valid" split is measured on.
         model, output, objective: what is trained.
         batching: how the split is cut into batches.
-        decoder: a decoding choice, as configured.
-        metrics: scores the decoded sentences.
-        decode_limit: sentences decoded, evenly spread over the split; None: all; 0: none.
-        samples: of these, how many are written out.
     """
 
     def __init__(
@@ -40,20 +36,11 @@ class Validation:
         output: OutputLayer,
         objective: Any,
         batching: Batching,
-        decoder: Any,
-        metrics: TranslationMetrics,
         runtime: Runtime,
-        decode_limit: int | None,
-        samples: int,
     ) -> None:
         self.prepared, self.dataset = prepared, prepared.splits["valid"]
         self.model, self.output, self.objective = model, output, objective
-        self.batching, self.decoder, self.metrics, self.runtime = batching, decoder, metrics, runtime
-        count = min(len(self.dataset), len(self.dataset) if decode_limit is None else max(decode_limit, samples))
-        translates = isinstance(model, Generator) and self.dataset.source_lengths_n is not None
-        self.decoded = _spread(len(self.dataset), count) if translates else np.arange(0)
-        self.shown = _spread(len(self.decoded), min(samples, len(self.decoded)))
-        self.scored = translates and decode_limit != 0
+        self.batching, self.runtime = batching, runtime
 
     def likelihood(self, check: Callable[[], None] = lambda: None) -> dict[str, float]:
         """Figures from the objective's exact sums: nll and whatever else it measures, each per prediction, and perplexity.
@@ -80,7 +67,45 @@ class Validation:
         return figures
 
     def quality(self, place: Path) -> dict[str, float]:
-        """Decode, score by the run's metrics, and write the samples to `place`; empty where the model does not translate."""
+        """Write samples to `place`, and measure what takes decoding."""
+        raise NotImplementedError("abstract")
+
+    def _evaluating(self) -> Evaluating:
+        return Evaluating(self.objective)
+
+
+class TranslatorValidation(Validation):
+    """Decodes and scores part of the split as well.
+
+    Args:
+        decoder: a decoding choice, as configured.
+        metrics: scores the decoded sentences.
+        decode_limit: sentences decoded, evenly spread over the split; None: all; 0: none.
+        samples: of these, how many are written out.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        model: Any,
+        output: OutputLayer,
+        objective: Any,
+        batching: Batching,
+        runtime: Runtime,
+        decoder: Any,
+        metrics: TranslationMetrics,
+        decode_limit: int | None,
+        samples: int,
+    ) -> None:
+        super().__init__(prepared, model, output, objective, batching, runtime)
+        self.decoder, self.metrics = decoder, metrics
+        count = min(len(self.dataset), len(self.dataset) if decode_limit is None else max(decode_limit, samples))
+        self.decoded = _spread(len(self.dataset), count if isinstance(model, Generator) else 0)
+        self.shown = _spread(len(self.decoded), min(samples, len(self.decoded)))
+        self.scored = decode_limit != 0
+
+    def quality(self, place: Path) -> dict[str, float]:
+        """Decode, score by the run's metrics, and write the samples to `place`."""
         if not len(self.decoded):
             return {}
         sources, references = self.dataset.source_lines(self.decoded), self.dataset.target_lines(self.decoded)
@@ -104,8 +129,42 @@ class Validation:
             outputs[number::world_size] = part
         return outputs
 
-    def _evaluating(self) -> Evaluating:
-        return Evaluating(self.objective)
+
+class LanguageModelValidation(Validation):
+    """Writes a few texts of the model's own as well. What is drawn depends on the decoder's seed alone, so that one
+    validation's texts compare with the next one's.
+
+    Args:
+        decoder: a decoding choice, as configured.
+        samples: how many texts.
+        running: whether the training data are running text.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        model: Any,
+        output: OutputLayer,
+        objective: Any,
+        batching: Batching,
+        runtime: Runtime,
+        decoder: Any,
+        samples: int,
+        running: bool,
+    ) -> None:
+        super().__init__(prepared, model, output, objective, batching, runtime)
+        self.decoder, self.samples, self.running = decoder, samples, running
+
+    def quality(self, place: Path) -> dict[str, float]:
+        """Write the texts to `place`, a line each; nothing more is measured."""
+        if self.runtime.is_main and self.samples:
+            networks, tokenizer = [(self.model, self.output)], self.prepared.target_tokenizer
+            generator = generating.TextGenerator(networks, tokenizer, self.decoder, self.runtime, running=self.running)
+            with self._evaluating():
+                texts = [generation.text for generation in generator.generate([""] * self.samples)]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+        return {}
 
 
 def with_deviations(means: dict[str, float]) -> dict[str, float]:

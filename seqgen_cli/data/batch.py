@@ -20,8 +20,9 @@ class Batch:
     index_B: which example of its data set each row is, so that order can be restored and noise drawn per example.
     source_BS, source_lengths_B: source ids, each ending in `</s>`; the true lengths, `</s>` included.
     inputs_BT, targets_BT, target_lengths_B: `<s> y1 ..` and `y1 .. </s>`.
-    valid_N: flat indices into B x T of the real target positions, in row order. Made on the host, so that
-        no shape on the device depends on data; padding past it costs no vocabulary work.
+    valid_N: flat indices into B x T of the target positions to predict, in row order: all real ones, or, where a text is
+        read in blocks, those after a row's context. Made on the host, so that no shape on the device depends on data;
+        what is not in it costs no vocabulary work.
     labels_B: the class of each example. features_BSE: cached encoder outputs in place of source ids.
     Masks come from lengths, never from comparing ids.
     """
@@ -109,6 +110,29 @@ def make_batch(
     if targets is not None:
         targets_BT, target_lengths_B = pad([np.append(row, eos) for row in targets], target_pad)
         inputs_BT = torch.cat([torch.full_like(targets_BT[:, :1], bos), targets_BT[:, :-1]], dim=1)
-        width = targets_BT.shape[1]
-        valid_N = (torch.arange(width) < target_lengths_B[:, None]).flatten().nonzero().squeeze(1)
+        valid_N = _positions(torch.zeros_like(target_lengths_B), target_lengths_B, targets_BT.shape[1])
     return Batch(index_B, source_BS, source_lengths_B, inputs_BT, targets_BT, target_lengths_B, valid_N)
+
+
+def make_block_batch(
+    index: Sequence[int] | np.ndarray, windows: Sequence[np.ndarray], contexts: Sequence[int], pad_id: int
+) -> Batch:
+    """Collate windows of a stream of tokens into a Batch without a source.
+
+    Args:
+        index: example index of each row.
+        windows: of each row the token before its first target, then its targets.
+        contexts: how many of its targets are context: read by later positions, and not predicted.
+        pad_id: filler; no result depends on it.
+    """
+    targets_BT, lengths_B = pad([window[1:] for window in windows], pad_id)
+    inputs_BT, _ = pad([window[:-1] for window in windows], pad_id)
+    valid_N = _positions(torch.as_tensor(np.asarray(contexts, dtype=np.int64)), lengths_B, targets_BT.shape[1])
+    index_B = torch.as_tensor(np.asarray(index, dtype=np.int64))
+    return Batch(index_B, inputs_BT=inputs_BT, targets_BT=targets_BT, target_lengths_B=lengths_B, valid_N=valid_N)
+
+
+def _positions(starts_B: Tensor, ends_B: Tensor, width: int) -> Tensor:
+    """Flat indices into B x width of each row's positions from its start to before its end."""
+    position_T = torch.arange(width)
+    return ((position_T >= starts_B[:, None]) & (position_T < ends_B[:, None])).flatten().nonzero().squeeze(1)

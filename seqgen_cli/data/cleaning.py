@@ -1,8 +1,8 @@
-"""Which training pairs are kept. Evaluation sets are never cleaned: every line of them counts.
+"""Which training rows are kept: pairs, or lines of one side. Evaluation sets are never cleaned: every line of them counts.
 
-Rules are applied in the order of `RULES`, and a pair is counted under the first that drops it. Nothing is held per
-pair in memory: what must be compared across the corpus is a 64-bit hash a pair, on disk, in partitions. Two different
-pairs share a hash with probability n^2 / 2^65: one wrongly dropped pair in 370,000 corpora of 10 million pairs.
+Rules are applied in the order of `RULES`, and a row is counted under the first that drops it. Nothing is held per
+row in memory: what must be compared across the corpus is a 64-bit hash a row, on disk, in partitions. Two different
+rows share a hash with probability n^2 / 2^65: one wrongly dropped row in 370,000 corpora of 10 million rows.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Annotated, Literal, TypeVar
 import numpy as np
 from annotated_types import Ge
 
-from seqgen_cli.data.corpora import Pair
+from seqgen_cli.data.corpora import Row
 from seqgen_cli.data.store import write_array
 from seqgen_cli.errors import RequestError
 
-CHUNK = 8192  # pairs handled at once
+CHUNK = 8192  # rows handled at once
 PARTITION = 1 << 20  # hashes compared in memory at once: about 40 MB
 RULES = {
     "empty": "a side is empty",
@@ -32,6 +32,9 @@ RULES = {
     "too long": "too long",
     "ratio": "lengths too unlike",
 }
+
+Columns = list[list[str]]
+"""Some rows, side by side: the lines of each side."""
 
 T = TypeVar("T")
 
@@ -51,6 +54,8 @@ class StandardCleaning:
         drop_duplicates: keep the first of equal pairs.
         drop_overlap: drop a pair of which "either" side stands as a line on that side of valid or test; only
             those whose whole "pair" does; or "none".
+
+    Lines of one side are judged alike; they have no ratio, and "either" and "pair" mean the line.
     """
 
     normalize: Literal["none", "whitespace", "nfkc"] = "whitespace"
@@ -69,9 +74,9 @@ class StandardCleaning:
             line = unicodedata.normalize("NFKC", line)
         return " ".join(line.split())
 
-    def length_rules(self, source_lengths_n: np.ndarray, target_lengths_n: np.ndarray) -> dict[str, np.ndarray]:
-        """For "too long" and "ratio": which of the n pairs, given by the lengths of their sides, the rule drops."""
-        longer_n, shorter_n = np.maximum(source_lengths_n, target_lengths_n), np.minimum(source_lengths_n, target_lengths_n)
+    def length_rules(self, *lengths_n: np.ndarray) -> dict[str, np.ndarray]:
+        """For "too long" and "ratio": which of the n rows, given by the lengths of each side, the rule drops."""
+        longer_n, shorter_n = np.maximum.reduce(lengths_n), np.minimum.reduce(lengths_n)
         nothing_n = np.zeros(len(longer_n), bool)
         return {
             "too long": nothing_n if self.max_length is None else longer_n > self.max_length,
@@ -85,42 +90,45 @@ class StandardCleaning:
 class EvaluationLines:
     """What occurs in the evaluation sets, as sorted 64-bit hashes (8 bytes a line)."""
 
-    def __init__(self, cleaning: StandardCleaning, evaluation: Iterable[Pair]) -> None:
+    def __init__(self, cleaning: StandardCleaning, evaluation: Iterable[Row]) -> None:
         self._by = cleaning.drop_overlap
         hashes: list[np.ndarray] = []
         if self._by != "none":
             for chunk in chunks(evaluation, CHUNK):
-                sources, targets = ([cleaning.normalized(pair[side]) for pair in chunk] for side in (0, 1))
-                hashes.append(np.stack(self._hashes(sources, targets)))
+                hashes.append(np.stack(self._hashes(_columns(chunk, cleaning))))
         joined = np.concatenate(hashes, axis=1) if hashes else np.zeros((1, 0), np.uint64)
         self._known = [np.unique(known) for known in joined]
 
-    def contain(self, sources: Sequence[str], targets: Sequence[str]) -> np.ndarray:
-        """Which of these pairs overlap."""
+    def contain(self, columns: Columns) -> np.ndarray:
+        """Which of these rows overlap."""
         if self._by == "none":
-            return np.zeros(len(sources), bool)
-        found = [np.isin(hashes, known) for hashes, known in zip(self._hashes(sources, targets), self._known, strict=False)]
+            return np.zeros(len(columns[0]), bool)
+        found = [np.isin(hashes, known) for hashes, known in zip(self._hashes(columns), self._known, strict=False)]
         return np.logical_or.reduce(found)
 
-    def _hashes(self, sources: Sequence[str], targets: Sequence[str]) -> list[np.ndarray]:
-        """One array of hashes for each thing that must not recur: the pair, or each side."""
-        return [pair_hashes(sources, targets)] if self._by == "pair" else [line_hashes(sources), line_hashes(targets)]
+    def _hashes(self, columns: Columns) -> list[np.ndarray]:
+        """One array of hashes for each thing that must not recur: the row, or each side."""
+        return [row_hashes(columns)] if self._by == "pair" else [line_hashes(lines) for lines in columns]
+
+
+def _columns(rows: Sequence[Row], cleaning: StandardCleaning) -> Columns:
+    return [[cleaning.normalized(line) for line in lines] for lines in zip(*rows, strict=True)]
 
 
 def cleaned(
-    pairs: Iterable[Pair], cleaning: StandardCleaning, evaluation: EvaluationLines, dropped: Counter[str]
-) -> Iterator[tuple[list[str], list[str]]]:
-    """Chunks of (sources, targets) left by the rules that look at one pair of lines; the others add to `dropped`."""
-    for chunk in chunks(pairs, CHUNK):
-        sources, targets = ([cleaning.normalized(pair[side]) for pair in chunk] for side in (0, 1))
-        bad = {"overlap": evaluation.contain(sources, targets)}
+    rows: Iterable[Row], cleaning: StandardCleaning, evaluation: EvaluationLines, dropped: Counter[str]
+) -> Iterator[Columns]:
+    """Chunks of the rows left by the rules that look at one row alone; the others add to `dropped`."""
+    for chunk in chunks(rows, CHUNK):
+        columns = _columns(chunk, cleaning)
+        bad = {"overlap": evaluation.contain(columns)}
         if cleaning.drop_empty:
-            empty = np.array([not (source.strip() and target.strip()) for source, target in zip(sources, targets, strict=True)])
+            empty = np.array([not all(line.strip() for line in row) for row in zip(*columns, strict=True)])
             bad = {"empty": empty, **bad}
         if cleaning.length_unit != "tokens":
-            bad |= cleaning.length_rules(cleaning._lengths(sources), cleaning._lengths(targets))
+            bad |= cleaning.length_rules(*(cleaning._lengths(lines) for lines in columns))
         kept = np.flatnonzero(apply_rules(bad, dropped)).tolist()
-        yield [sources[row] for row in kept], [targets[row] for row in kept]
+        yield [[lines[row] for row in kept] for lines in columns]
 
 
 def apply_rules(bad: dict[str, np.ndarray], dropped: Counter[str]) -> np.ndarray:
@@ -132,16 +140,23 @@ def apply_rules(bad: dict[str, np.ndarray], dropped: Counter[str]) -> np.ndarray
     return left
 
 
-def counts_line(dropped: Counter[str], kept: int) -> str:
-    """How many training pairs each rule dropped, for people.
+def counts_line(dropped: Counter[str], kept: int, sides: int = 2) -> str:
+    """How many training rows each rule dropped, for people.
 
     Raises:
         RequestError: none is left.
     """
-    line = "dropped from train: " + "; ".join(f"{meaning} {dropped[rule]:,}" for rule, meaning in RULES.items()) + "."
+    rules = RULES if sides > 1 else {rule: meaning for rule, meaning in RULES.items() if rule != "ratio"} | {"empty": "empty"}
+    line = "dropped from train: " + "; ".join(f"{meaning} {dropped[rule]:,}" for rule, meaning in rules.items()) + "."
     if not kept:
-        raise RequestError(f"Cleaning leaves no training pair ({line[:-1]}): loosen the cleaning settings.")
+        noun = row_noun(sides)
+        raise RequestError(f"Cleaning leaves no training {noun} ({line[:-1]}): loosen the cleaning settings.")
     return line
+
+
+def row_noun(sides: int) -> str:
+    """What people call a row."""
+    return "pair" if sides > 1 else "line"
 
 
 def line_hashes(lines: Sequence[str]) -> np.ndarray:
@@ -150,9 +165,9 @@ def line_hashes(lines: Sequence[str]) -> np.ndarray:
     return np.frombuffer(digests, np.uint64)
 
 
-def pair_hashes(sources: Sequence[str], targets: Sequence[str]) -> np.ndarray:
-    """64-bit hashes of pairs (no line contains the line end that stands between the sides here)."""
-    return line_hashes([f"{source}\n{target}" for source, target in zip(sources, targets, strict=True)])
+def row_hashes(columns: Columns) -> np.ndarray:
+    """64-bit hashes of rows (no line contains the line end that stands between the sides here)."""
+    return line_hashes(["\n".join(row) for row in zip(*columns, strict=True)])
 
 
 def first_occurrences(hashes: Path, work: Path, partition: int = PARTITION) -> np.ndarray:

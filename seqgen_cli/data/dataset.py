@@ -15,7 +15,7 @@ import numpy as np
 
 from seqgen_cli.data.batch import Batch, make_batch
 from seqgen_cli.data.store import Ragged, Text
-from seqgen_cli.data.tokenizers import Tokenizer
+from seqgen_cli.data.tokenizers import TextTokenizer, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Side:
     tokens: Ragged
     text: Text
     rows: np.ndarray
-    tokenizer: Tokenizer
+    tokenizer: TextTokenizer
 
     def lines(self, indices: Sequence[int] | np.ndarray | None = None) -> list[str]:
         """The text of some examples, or of all."""
@@ -48,48 +48,20 @@ class Sampling:
     seed: int
 
 
-class Dataset:
-    """A split, read from the token store. Pickles without its contents; workers open the files anew.
+class Weighted:
+    """Which examples of a split an epoch sees.
 
     Args:
         name: "train", "valid" or "test".
-        source, target: the sides; None where there is none (a language model has no source).
         parts: number of examples of each corpus the split is made of; weights: passes over each in an epoch.
-        sampling: subword sampling in batches read for an epoch; None = the stored segmentation.
     """
 
-    def __init__(
-        self,
-        name: str,
-        source: Side | None,
-        target: Side | None,
-        parts: Sequence[int],
-        weights: Sequence[float],
-        sampling: Sampling | None = None,
-    ) -> None:
+    def __init__(self, name: str, parts: Sequence[int], weights: Sequence[float]) -> None:
         self.name = name
-        self._source, self._target = source, target
         self._parts, self._weights = list(parts), list(weights)
-        self._sampling = sampling
 
     def __len__(self) -> int:
         return sum(self._parts)
-
-    @cached_property
-    def source_lengths_n(self) -> np.ndarray | None:
-        """(n,) int32: source tokens, `</s>` included."""
-        return _lengths(self._source)
-
-    @cached_property
-    def target_lengths_n(self) -> np.ndarray | None:
-        """(n,) int32: target tokens, `</s>` included."""
-        return _lengths(self._target)
-
-    @cached_property
-    def lengths_nk(self) -> np.ndarray:
-        """(n, k) int32: a column for each side there is, the target last; what batching goes by."""
-        sides = [lengths for lengths in (self.source_lengths_n, self.target_lengths_n) if lengths is not None]
-        return np.stack(sides, axis=1)
 
     @property
     def epochs_alike(self) -> bool:
@@ -107,6 +79,47 @@ class Dataset:
                 chosen.append(start + order[np.arange(epoch * share, (epoch + 1) * share) % count])
             start += count
         return np.concatenate(chosen)
+
+
+class Dataset(Weighted):
+    """A split, read from the token store. Pickles without its contents; workers open the files anew.
+
+    Args:
+        name, parts, weights: see Weighted.
+        source, target: the sides; None where there is none (a language model has no source).
+        sampling: subword sampling in batches read for an epoch; None = the stored segmentation.
+    """
+
+    noun = "line"  # what people call an example without a source
+
+    def __init__(
+        self,
+        name: str,
+        source: Side | None,
+        target: Side | None,
+        parts: Sequence[int],
+        weights: Sequence[float],
+        sampling: Sampling | None = None,
+    ) -> None:
+        super().__init__(name, parts, weights)
+        self._source, self._target = source, target
+        self._sampling = sampling
+
+    @cached_property
+    def source_lengths_n(self) -> np.ndarray | None:
+        """(n,) int32: source tokens, `</s>` included."""
+        return _lengths(self._source)
+
+    @cached_property
+    def target_lengths_n(self) -> np.ndarray | None:
+        """(n,) int32: target tokens, `</s>` included."""
+        return _lengths(self._target)
+
+    @cached_property
+    def lengths_nk(self) -> np.ndarray:
+        """(n, k) int32: a column for each side there is, the target last; what batching goes by."""
+        sides = [lengths for lengths in (self.source_lengths_n, self.target_lengths_n) if lengths is not None]
+        return np.stack(sides, axis=1)
 
     def batch(self, indices: Sequence[int] | np.ndarray, epoch: int | None = None) -> Batch:
         """Collate examples; given an epoch, subwords are sampled anew for it if the data set samples.
@@ -141,14 +154,19 @@ class Dataset:
         assert self._target is not None
         return self._target.lines(indices)
 
+    def target_characters(self, limit: int | None = None) -> int | None:
+        """Characters of the target text, of the first `limit` examples or of all."""
+        return sum(map(len, self.target_lines(np.arange(len(self))[:limit])))
+
     def _tokens(self, name: str, side: Side, indices: Sequence[int] | np.ndarray, epoch: int | None) -> list[np.ndarray]:
         if epoch is None or self._sampling is None:
             return [side.tokens[index] for index in indices]
+        assert isinstance(side.tokenizer, Tokenizer)
         seeds = [_seed(self._sampling.seed, epoch, name, int(index)) for index in indices]
         return side.tokenizer.encode_sampled(side.lines(indices), seeds, self._sampling.alpha, self._sampling.nbest)
 
 
-def open_side(text: Path, tokens: Path, split: str, side: str, tokenizer: Tokenizer) -> Side:
+def open_side(text: Path, tokens: Path, split: str, side: str, tokenizer: TextTokenizer) -> Side:
     """A side of a split in the folders that prepare() filled."""
     return Side(
         tokens=Ragged(tokens, f"{split}.{side}", token_dtype(tokenizer)),
@@ -158,7 +176,7 @@ def open_side(text: Path, tokens: Path, split: str, side: str, tokenizer: Tokeni
     )
 
 
-def token_dtype(tokenizer: Tokenizer) -> str:
+def token_dtype(tokenizer: TextTokenizer) -> str:
     """The smallest type that the store keeps ids in."""
     return "uint16" if tokenizer.vocab_size <= 1 << 16 else "int32"
 

@@ -63,9 +63,14 @@ class LabelledData:
 
     def limited(self, examples: Sequence[Example], split: str) -> Sequence[Example]:
         """At most `limit` of the examples, drawn at random."""
-        if self.limit is None or self.limit >= len(examples):
-            return examples
-        return [examples[index] for index in shuffled(len(examples), self.split_seed, f"limit {split}")[: self.limit]]
+        return limited(examples, self.limit, self.split_seed, split)
+
+
+def limited(examples: Sequence[Example], limit: int | None, split_seed: int, split: str) -> Sequence[Example]:
+    """At most `limit` of a split's examples, drawn at random."""
+    if limit is None or limit >= len(examples):
+        return examples
+    return [examples[index] for index in shuffled(len(examples), split_seed, f"limit {split}")[:limit]]
 
 
 def shuffled(count: int, seed: int, purpose: str) -> np.ndarray:

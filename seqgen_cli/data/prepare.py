@@ -1,7 +1,7 @@
 """From a corpus to data sets: clean, tokenise, store; whatever was done before is found in the cache.
 
 Three folders in the cache, each named by a hash of what made it and shared by every run that asks for the same:
-`text-*` the lines (training lines cleaned), `tokenizer-*` trained SentencePiece models, `tokens-*` ids. Several processes
+`text-*` the lines (training lines cleaned), `tokenizer-*` trained tokenizers, `tokens-*` ids. Several processes
 may prepare at once: one works, the others wait and use its result. Text and ids stay on disk; memory grows by some 30 bytes
 an example (its line in the text, its lengths), and while cleaning by 8 bytes a line of the evaluation sets.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 
 from seqgen_cli.data import store, token_store
+from seqgen_cli.data.blocks import BlockDataset
 from seqgen_cli.data.cleaning import StandardCleaning
-from seqgen_cli.data.corpora import Corpus
+from seqgen_cli.data.corpora import SIDES, Corpus, RunningText, running_text, sides_of
 from seqgen_cli.data.dataset import Dataset, Sampling, open_side
 from seqgen_cli.data.store import Text
 from seqgen_cli.data.text_store import parts, store_text
-from seqgen_cli.data.token_store import SIDES, store_tokens
-from seqgen_cli.data.tokenizers import SentencePiece, Tokenizer, load_pair, spread
+from seqgen_cli.data.token_store import store_tokens
+from seqgen_cli.data.tokenizers import TextTokenizer, TokenizerSettings, load_pair, spread
 from seqgen_cli.errors import RequestError
 
-FORMAT = 1  # of the folders in the cache: raise it when what is written into them changes
+FORMAT = 2  # of the folders in the cache: raise it when what is written into them changes
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,14 @@ class Prepared:
 
     Args:
         splits: "train", "valid" and "test", as far as the corpus has them: each a Dataset, or a LabelledDataset.
-        source_tokenizer, target_tokenizer: Tokenizers, one object when joint; for labelled texts the encoder's tokenizer, and
-            the Labels in place of the target's.
+        source_tokenizer, target_tokenizer: TextTokenizers, one object when joint, the source's None where there is no
+            source; for labelled texts the encoder's tokenizer, and the Labels in place of the target's.
         source_language, target_language: the corpus's.
         target_counts_V: int64, how often each target id occurs in training, `</s>` included, each pair counted once;
             None without a training split.
         fingerprint: a hash of all that a model can see of the data; equal only when training would be.
-        report: what was done, in lines for people: pairs dropped by each rule, sizes, unknown tokens.
+        report: what was done, in lines for people: rows dropped by each rule, sizes, unknown tokens.
+        unknown_rates: of each split, the share of target tokens (`</s>` counted) that the vocabulary does not know.
     """
 
     splits: Mapping[str, Any]
@@ -53,14 +55,15 @@ class Prepared:
     target_counts_V: np.ndarray | None
     fingerprint: str
     report: list[str]
+    unknown_rates: Mapping[str, float] = field(default_factory=dict)
 
 
 def prepare(
     corpus: Corpus,
-    tokenizer: SentencePiece,
+    tokenizer: TokenizerSettings,
     cleaning: StandardCleaning,
     cache: Path,
-    tokenizers: tuple[Tokenizer, Tokenizer] | None = None,
+    tokenizers: tuple[TextTokenizer | None, TextTokenizer] | None = None,
     seed: int = 1,
     report: Callable[[str], None] = lambda line: None,
     only: Sequence[str] | None = None,
@@ -68,9 +71,9 @@ def prepare(
     """Prepare a corpus, or find it prepared. Every rank of a run may call it at once.
 
     Args:
-        corpus: where the text comes from.
+        corpus: where the text comes from; of two sides, or of the target alone (see TargetSide).
         tokenizer: how to train tokenizers, or which to load; also subword sampling.
-        cleaning: which training pairs to keep.
+        cleaning: which training rows to keep; no line of a RunningText is too long.
         cache: folder of everything prepared; made when absent.
         tokenizers: source and target tokenizers to use in place of `tokenizer`'s (those of a checkpoint).
         seed: names the draws of subword sampling. Nothing stored depends on it.
@@ -85,59 +88,93 @@ def prepare(
     if missing := [name for name in only or () if name not in splits]:
         raise RequestError(f"The data has no {missing[0]} split; it has {', '.join(splits)}.")
     splits = {name: pairs for name, pairs in splits.items() if only is None or "train" in only or name in only}
+    sides, running = sides_of(corpus), running_text(corpus)
+    if running is not None:
+        _check_blocks(running, tokenizer, sides)
+        cleaning = replace(cleaning, max_length=None)
+    known = _known(tokenizer, tokenizers, sides)
     text_key = store.key(FORMAT, corpus.fingerprint(), sorted(splits), repr(cleaning))
-    text = store.once(cache / f"text-{text_key}", lambda folder: store_text(folder, splits, cleaning), report)
+    text = store.once(cache / f"text-{text_key}", lambda folder: store_text(folder, splits, cleaning, sides), report)
     notes: list[str] = []
-    both = tokenizers or tokenizer.given()
-    if both is None:
-        both, notes = _trained(tokenizer, text, cache, report)
-    tokens_key = store.key(FORMAT, text_key, [each.fingerprint for each in both])
-    tokens = store.once(cache / f"tokens-{tokens_key}", lambda folder: store_tokens(folder, text, cleaning, both), report)
+    if known is None:
+        known, notes = _trained(tokenizer, sides, text, cache, report)
+    by_side = dict(zip(sides, known, strict=True))
+    tokens_key = store.key(FORMAT, text_key, [each.fingerprint for each in known])
+    tokens = store.once(cache / f"tokens-{tokens_key}", lambda folder: store_tokens(folder, text, cleaning, by_side), report)
 
     infos = token_store.read_info(tokens)
     lines = notes + [line for name in splits for line in infos[name].report]
     for line in lines:
         report(line)
-    sampling = None if tokenizer.sampling_alpha is None else Sampling(tokenizer.sampling_alpha, tokenizer.sampling_nbest, seed)
-    weights = {name: parts(pairs)[1] for name, pairs in splits.items()}
-    datasets = {}
+    sampling = None if tokenizer.sampling is None else Sampling(*tokenizer.sampling, seed)
+    weights = {name: parts(rows)[1] for name, rows in splits.items()}
+    datasets: dict[str, Dataset | BlockDataset] = {}
     for name in [name for name in splits if only is None or name in only]:
-        source, target = (open_side(text, tokens, name, side, each) for side, each in zip(SIDES, both, strict=True))
-        drawn = sampling if name == "train" else None
-        datasets[name] = Dataset(name, source, target, infos[name].parts, weights[name], drawn)
+        opened = {side: open_side(text, tokens, name, side, each) for side, each in by_side.items()}
+        place = (infos[name].parts, weights[name])
+        if running is not None and running.block is not None:
+            datasets[name] = BlockDataset(name, opened["target"], *place, running.block, running.context)
+        else:
+            drawn = sampling if name == "train" else None
+            datasets[name] = Dataset(name, opened.get("source"), opened["target"], *place, drawn)
     return Prepared(
         splits=datasets,
-        source_tokenizer=both[0],
-        target_tokenizer=both[1],
+        source_tokenizer=by_side.get("source"),
+        target_tokenizer=by_side["target"],
         source_language=corpus.source_language,
         target_language=corpus.target_language,
         target_counts_V=np.fromfile(tokens / "target_counts", np.int64) if "train" in splits else None,
-        fingerprint=store.key(tokens_key, weights.get("train"), repr(sampling)),
+        fingerprint=store.key(tokens_key, weights.get("train"), repr(sampling), *([repr(running)] if running else [])),
         report=lines,
+        unknown_rates={name: infos[name].unknown for name in datasets},
     )
 
 
+def _check_blocks(running: RunningText, tokenizer: TokenizerSettings, sides: Sequence[str]) -> None:
+    """Refuse blocks of pairs, and blocks whose tokens change."""
+    if running.block is not None and len(sides) > 1:
+        raise RequestError(f"data.block={running.block} cuts a text of one side, and this one has a source. Use data.block=null.")
+    if running.block is not None and tokenizer.sampling is not None:
+        raise RequestError(
+            f"data.block={running.block} needs tokens that stay where they are. "
+            "Use tokenizer.sampling_alpha=null, or data.block=null."
+        )
+
+
+def _known(
+    settings: TokenizerSettings, tokenizers: tuple[TextTokenizer | None, TextTokenizer] | None, sides: Sequence[str]
+) -> tuple[TextTokenizer, ...] | None:
+    """The tokenizers of these sides that need no training, or None."""
+    if tokenizers is None:
+        return settings.given(sides)
+    known = tuple(each for side, each in zip(SIDES, tokenizers, strict=True) if side in sides and each is not None)
+    if len(known) < len(sides):
+        raise RequestError("The checkpoint is a language model's: it has no tokenizer for the source that the data has.")
+    return known
+
+
 def _trained(
-    settings: SentencePiece, text: Path, cache: Path, report: Callable[[str], None]
-) -> tuple[tuple[Tokenizer, Tokenizer], list[str]]:
+    settings: TokenizerSettings, sides: Sequence[str], text: Path, cache: Path, report: Callable[[str], None]
+) -> tuple[tuple[TextTokenizer, ...], list[str]]:
     """Tokenizers trained on the training lines of a text store, and notes about them."""
     if not (text / "train.rows").exists():
         raise RequestError("There is no training text to train tokenizers on: set data.train, or give the tokenizers' models.")
 
     def build(folder: Path) -> None:
         notes = []
-        for side, lines in _training_lines(settings, text).items():
+        for side, lines in _training_lines(settings, sides, text).items():
             report(f"Training a {settings.kind} tokenizer ({side}).")
             model, note = settings.train(side, lines)
-            (folder / f"{side}.model").write_bytes(model)
+            settings.open(model).save(folder, side)
             notes += [note] if note else []
         (folder / "notes.json").write_text(json.dumps(notes))
 
-    folder = store.once(cache / f"tokenizer-{store.key(FORMAT, text.name, settings.training_key())}", build, report)
-    return load_pair(folder), json.loads((folder / "notes.json").read_text())
+    made_by = [FORMAT, text.name, settings.training_key(sides)]
+    folder = store.once(cache / f"tokenizer-{store.key(*made_by)}", build, report)
+    return load_pair(folder)[-len(sides) :], json.loads((folder / "notes.json").read_text())
 
 
-def _training_lines(settings: SentencePiece, text: Path) -> dict[str, Iterator[str]]:
+def _training_lines(settings: TokenizerSettings, sides: Sequence[str], text: Path) -> dict[str, Iterator[str]]:
     """The lines that each tokenizer is trained on."""
     rows = np.fromfile(text / "train.rows", np.int64)
 
@@ -145,7 +182,7 @@ def _training_lines(settings: SentencePiece, text: Path) -> dict[str, Iterator[s
         every = Text(text, f"train.{side}")
         return (every[rows[number]] for number in spread(len(rows), wanted))
 
-    if settings.joint:
-        half = (settings.training_lines + 1) // 2
-        return {"joint": chain.from_iterable(lines(side, half) for side in SIDES)}
-    return {side: lines(side, settings.training_lines) for side in SIDES}
+    wanted = settings.training_lines or 2 * len(rows)
+    if settings.joint and len(sides) > 1:
+        return {"joint": chain.from_iterable(lines(side, (wanted + 1) // 2) for side in sides)}
+    return {side: lines(side, wanted) for side in sides}

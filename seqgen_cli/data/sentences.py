@@ -1,21 +1,24 @@
-"""Over-long lines: cut into parts that a model can read, and their translations joined again. Lines paired with prefixes."""
+"""Over-long lines: cut into parts that a model can read, and their translations joined again. Lines in windows, with prefixes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat, zip_longest
+from itertools import islice, repeat, zip_longest
+from typing import TypeVar
 
 import numpy as np
 
-from seqgen_cli.data.tokenizers import Tokenizer
+from seqgen_cli.data.tokenizers import TextTokenizer
 from seqgen_cli.errors import RequestError
+
+Item = TypeVar("Item")
 
 # After Japanese full stops at once (closing brackets included), after Western ones where a space follows.
 _BOUNDARY = re.compile(r"(?<=[。．！？])(?![。．！？」』）])|(?<=[。．！？][」』）])|(?<=[.!?])\s+")
 
 
-def split_long(tokenizer: Tokenizer, lines: Sequence[str], max_tokens: int) -> list[list[np.ndarray]]:
+def split_long(tokenizer: TextTokenizer, lines: Sequence[str], max_tokens: int) -> list[list[np.ndarray]]:
     """Ids of the parts of each line: none for a line of spaces, one for most.
 
     A line above `max_tokens` tokens (`</s>` included) is cut between sentences into parts as long as will fit; a sentence
@@ -49,7 +52,21 @@ def with_prefixes(lines: Iterable[str], prefixes: Iterable[str] | None) -> Itera
         yield line, prefix
 
 
-def _split(tokenizer: Tokenizer, line: str, room: int) -> list[np.ndarray]:
+def windows(items: Iterable[Item], largest: int, total: int | None = None) -> Iterator[tuple[int, list[Item]]]:
+    """The items in runs of at most `largest`, each with the number of its first item, from 0.
+
+    The first runs are smaller, so that work on a long or endless input gives results soon.
+
+    Args:
+        total: number of items, where known: not more than `largest` make one run.
+    """
+    iterator, done, size = iter(items), 0, min(largest, 64 if total is None or total > largest else largest)
+    while chunk := list(islice(iterator, size)):
+        yield done, chunk
+        done, size = done + len(chunk), min(largest, 2 * size)
+
+
+def _split(tokenizer: TextTokenizer, line: str, room: int) -> list[np.ndarray]:
     sentences = [sentence for sentence in _BOUNDARY.split(line) if sentence.strip()]
     sizes = [len(ids) for ids in tokenizer.encode(sentences)]
     parts: list[list[str]] = []

@@ -1,4 +1,4 @@
-"""Random sentence pairs of a stated length distribution, to measure speed without a corpus."""
+"""Random sentences, or pairs of them, of a stated length distribution, to measure speed without a corpus."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ _ZIPF_SHIFT = 2.7  # Zipf-Mandelbrot
 
 
 class SyntheticDataset:
-    """Parallel sentences of random words, held in memory; reads like data.dataset.Dataset.
+    """Sentences of random words, held in memory, parallel where there are sources; reads like data.dataset.Dataset.
 
     Attributes:
-        source_lengths_n, target_lengths_n: tokens of each sentence, `</s>` included; lengths_nk: both, as two columns.
+        source_lengths_n, target_lengths_n: tokens of each sentence, `</s>` included; lengths_nk: a column for each side.
     """
 
     name = "synthetic"
     epochs_alike = True
 
-    def __init__(self, sources: list[np.ndarray], targets: list[np.ndarray]) -> None:
+    def __init__(self, sources: list[np.ndarray] | None, targets: list[np.ndarray]) -> None:
         self._sources, self._targets = sources, targets
-        self.source_lengths_n = np.array([len(row) + 1 for row in sources])
+        self.source_lengths_n = None if sources is None else np.array([len(row) + 1 for row in sources])
         self.target_lengths_n = np.array([len(row) + 1 for row in targets])
-        self.lengths_nk = np.stack([self.source_lengths_n, self.target_lengths_n], axis=1)
+        sides = [lengths for lengths in (self.source_lengths_n, self.target_lengths_n) if lengths is not None]
+        self.lengths_nk = np.stack(sides, axis=1)
 
     def __len__(self) -> int:
-        return len(self._sources)
+        return len(self._targets)
 
     def examples_of_epoch(self, epoch: int, seed: int) -> np.ndarray:
         """All of them, int64."""
@@ -44,7 +45,7 @@ class SyntheticDataset:
         """These sentences as a Batch; every epoch reads the same."""
         return make_batch(
             indices,
-            [self._sources[i] for i in indices],
+            None if self._sources is None else [self._sources[i] for i in indices],
             [self._targets[i] for i in indices],
             source_pad=PAD,
             target_pad=PAD,
@@ -73,11 +74,12 @@ class Synthetic:
     mean_length: Annotated[float, Ge(1)] = 20.0
     length_spread: Annotated[float, Ge(0)] = 0.5
 
-    def describe(self) -> str:
-        """In a sentence's words."""
+    def describe(self, parallel: bool = True) -> str:
+        """In a sentence's words; without sources where they are not `parallel`."""
+        sizes = f"vocabularies {self.source_vocab_size:,} and" if parallel else "vocabulary"
         return (
-            f"{self.sentences:,} synthetic pairs (lengths log-normal, mean {self.mean_length:g} tokens, spread "
-            f"{self.length_spread:g} of it; vocabularies {self.source_vocab_size:,} and {self.target_vocab_size:,})"
+            f"{self.sentences:,} synthetic {'pairs' if parallel else 'sentences'} (lengths log-normal, mean "
+            f"{self.mean_length:g} tokens, spread {self.length_spread:g} of it; {sizes} {self.target_vocab_size:,})"
         )
 
     def counts_V(self) -> np.ndarray:
@@ -87,15 +89,15 @@ class Synthetic:
         counts[EOS] = self.sentences
         return np.maximum(1, counts.round()).astype(np.int64)
 
-    def dataset(self, seed: int) -> SyntheticDataset:
-        """The sentences of this seed."""
+    def dataset(self, seed: int, parallel: bool = True) -> SyntheticDataset:
+        """The sentences of this seed; the targets alone where they are not to be `parallel`."""
         random = np.random.default_rng(seed)
         lengths_2n = self._lengths(random)
         sides = []
         for vocab_size, lengths_n in zip((self.source_vocab_size, self.target_vocab_size), lengths_2n, strict=True):
             words = random.choice(vocab_size - _FIRST_WORD, size=int(lengths_n.sum()), p=_zipf(vocab_size)) + _FIRST_WORD
             sides.append(np.split(words, np.cumsum(lengths_n)[:-1]))
-        return SyntheticDataset(sides[0], sides[1])
+        return SyntheticDataset(sides[0] if parallel else None, sides[1])
 
     def _lengths(self, random: np.random.Generator) -> np.ndarray:
         """(2, sentences): tokens of each side, 1 or more."""

@@ -1,14 +1,15 @@
 """The lines of a corpus, cleaned and written to a folder of the cache.
 
-SPLIT.source, SPLIT.target: ragged UTF-8 lines, those that pass the rules for single pairs. SPLIT.rows: which of them are
-kept (int64, ascending): duplicates are found only when all have been seen. info.json: what was read and dropped.
+SPLIT.source (if there is one), SPLIT.target: ragged UTF-8 lines, those that pass the rules for single rows. SPLIT.rows:
+which of them are kept (int64, ascending): duplicates are found only when all have been seen. info.json: what was read and
+dropped.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,39 +19,50 @@ from tqdm import tqdm
 
 from seqgen_cli.data.cleaning import (
     CHUNK,
+    Columns,
     EvaluationLines,
     StandardCleaning,
     chunks,
     cleaned,
     counts_line,
     first_occurrences,
-    pair_hashes,
+    row_hashes,
+    row_noun,
 )
-from seqgen_cli.data.corpora import Mixture, Pair
+from seqgen_cli.data.corpora import SIDES, Mixture, Row
 from seqgen_cli.data.store import TextWriter, save_array, write_array
 
 
 @dataclass(frozen=True)
 class TextInfo:
-    """What became of a split: pairs read, pairs dropped by each rule, and where each of its corpora ends among the rows."""
+    """What became of a split: rows read, rows dropped by each rule, and where each of its corpora ends among the rows."""
 
     read: int
     dropped: dict[str, int]
     ends: list[int]
 
 
-def parts(pairs: Iterable[Pair]) -> tuple[list[Iterable[Pair]], list[float]]:
+def parts(rows: Iterable[Row]) -> tuple[list[Iterable[Row]], list[float]]:
     """The corpora that a split is made of, and the weight of each."""
-    return (pairs.parts, pairs.weights) if isinstance(pairs, Mixture) else ([pairs], [1.0])
+    return (rows.parts, rows.weights) if isinstance(rows, Mixture) else ([rows], [1.0])
 
 
-def store_text(folder: Path, splits: Mapping[str, Iterable[Pair]], cleaning: StandardCleaning) -> None:
-    """Fill `folder`. Only "train" is cleaned."""
-    known = EvaluationLines(cleaning, chain.from_iterable(pairs for name, pairs in splits.items() if name != "train"))
-    infos = {
-        name: _store_train(folder, pairs, cleaning, known) if name == "train" else _store_evaluation(folder, name, pairs)
-        for name, pairs in splits.items()
-    }
+def store_text(
+    folder: Path, splits: Mapping[str, Iterable[Row]], cleaning: StandardCleaning, sides: Sequence[str] = SIDES
+) -> None:
+    """Fill `folder`. Only "train" is cleaned.
+
+    Args:
+        splits: rows with a line for each of `sides`.
+    """
+    known = EvaluationLines(cleaning, chain.from_iterable(rows for name, rows in splits.items() if name != "train"))
+    infos = {}
+    for name, rows in splits.items():
+        with _RowWriter(folder, name, sides) as writer:
+            if name == "train":
+                infos[name] = _store_train(folder, rows, cleaning, known, writer)
+            else:
+                infos[name] = _store_evaluation(folder, name, rows, writer)
     (folder / "info.json").write_text(json.dumps({name: asdict(info) for name, info in infos.items()}))
 
 
@@ -59,51 +71,64 @@ def read_info(folder: Path) -> dict[str, TextInfo]:
     return {name: TextInfo(**info) for name, info in json.loads((folder / "info.json").read_text()).items()}
 
 
-def _store_evaluation(folder: Path, name: str, pairs: Iterable[Pair]) -> TextInfo:
-    count, ends = 0, []
-    with TextWriter(folder, f"{name}.source") as sources, TextWriter(folder, f"{name}.target") as targets:
-        for part in parts(pairs)[0]:
-            for chunk in chunks(part, CHUNK):
-                sources.append([source for source, _ in chunk])
-                targets.append([target for _, target in chunk])
-                count += len(chunk)
-            ends.append(count)
-    save_array(folder / f"{name}.rows", np.arange(count))
-    return TextInfo(count, {}, ends)
+def _store_evaluation(folder: Path, name: str, rows: Iterable[Row], writer: _RowWriter) -> TextInfo:
+    ends = []
+    for part in parts(rows)[0]:
+        for chunk in chunks(part, CHUNK):
+            writer.append(list(map(list, zip(*chunk, strict=True))))
+        ends.append(writer.count)
+    save_array(folder / f"{name}.rows", np.arange(writer.count))
+    return TextInfo(writer.count, {}, ends)
 
 
-def _store_train(folder: Path, pairs: Iterable[Pair], cleaning: StandardCleaning, known: EvaluationLines) -> TextInfo:
+def _store_train(
+    folder: Path, rows: Iterable[Row], cleaning: StandardCleaning, known: EvaluationLines, writer: _RowWriter
+) -> TextInfo:
     dropped: Counter[str] = Counter()
-    read, count, ends = _Count(), 0, []
-    hashes = folder / "hashes"
-    with (
-        TextWriter(folder, "train.source") as sources,
-        TextWriter(folder, "train.target") as targets,
-        hashes.open("wb") as hash_file,
-    ):
-        for part in parts(pairs)[0]:
-            progress = tqdm(read.counted(part), "reading train", unit=" pairs", delay=2, disable=None, leave=False)
-            for source_lines, target_lines in cleaned(progress, cleaning, known, dropped):
-                sources.append(source_lines)
-                targets.append(target_lines)
+    read, ends = _Count(), []
+    hashes, unit = folder / "hashes", f" {row_noun(writer.sides)}s"
+    with hashes.open("wb") as hash_file:
+        for part in parts(rows)[0]:
+            progress = tqdm(read.counted(part), "reading train", unit=unit, delay=2, disable=None, leave=False)
+            for columns in cleaned(progress, cleaning, known, dropped):
+                writer.append(columns)
                 if cleaning.drop_duplicates:
-                    write_array(hash_file, pair_hashes(source_lines, target_lines))
-                count += len(source_lines)
-            ends.append(count)
-    rows = first_occurrences(hashes, folder) if cleaning.drop_duplicates else np.arange(count)
+                    write_array(hash_file, row_hashes(columns))
+            ends.append(writer.count)
+    kept = first_occurrences(hashes, folder) if cleaning.drop_duplicates else np.arange(writer.count)
     hashes.unlink()
-    save_array(folder / "train.rows", rows)
-    dropped["duplicate"] = count - len(rows)
-    counts_line(dropped, len(rows))  # refuses an empty training set before a tokenizer trips over it
-    return TextInfo(read.count, dict(dropped), np.searchsorted(rows, ends).tolist())
+    save_array(folder / "train.rows", kept)
+    dropped["duplicate"] = writer.count - len(kept)
+    counts_line(dropped, len(kept), writer.sides)  # refuses an empty training set before a tokenizer trips over it
+    return TextInfo(read.count, dict(dropped), np.searchsorted(kept, ends).tolist())
+
+
+class _RowWriter:
+    """Writes the lines of each side of a split, and counts the rows."""
+
+    def __init__(self, folder: Path, name: str, sides: Sequence[str]) -> None:
+        self.sides, self.count = len(sides), 0
+        self._writers = [TextWriter(folder, f"{name}.{side}") for side in sides]
+
+    def append(self, columns: Columns) -> None:
+        for writer, lines in zip(self._writers, columns, strict=True):
+            writer.append(lines)
+        self.count += len(columns[0])
+
+    def __enter__(self) -> _RowWriter:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for writer in self._writers:
+            writer.__exit__(*raised)
 
 
 class _Count:
-    """Counts the pairs that pass."""
+    """Counts the rows that pass."""
 
     count = 0
 
-    def counted(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
-        for pair in pairs:
+    def counted(self, rows: Iterable[Row]) -> Iterator[Row]:
+        for row in rows:
             self.count += 1
-            yield pair
+            yield row

@@ -1,7 +1,7 @@
 """The ids of a corpus, written to a folder of the cache.
 
-SPLIT.source, SPLIT.target: ragged ids without `<s>` and `</s>`. SPLIT.rows: the line of the text store behind each example.
-target_counts: how often each target id occurs in training. info.json: sizes, for the report.
+SPLIT.source (if there is one), SPLIT.target: ragged ids without `<s>` and `</s>`. SPLIT.rows: the line of the text store
+behind each example. target_counts: how often each target id occurs in training. info.json: sizes, for the report.
 
 Shapes: V target vocabulary.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,27 +18,29 @@ import numpy as np
 from tqdm import tqdm
 
 from seqgen_cli.data import text_store
-from seqgen_cli.data.cleaning import CHUNK, StandardCleaning, apply_rules, counts_line
+from seqgen_cli.data.cleaning import CHUNK, StandardCleaning, apply_rules, counts_line, row_noun
 from seqgen_cli.data.dataset import token_dtype
 from seqgen_cli.data.store import RaggedWriter, Text, save_array
 from seqgen_cli.data.text_store import TextInfo
-from seqgen_cli.data.tokenizers import Tokenizer
+from seqgen_cli.data.tokenizers import TextTokenizer
 
-SIDES = ("source", "target")
 Encoded = list[tuple[np.ndarray, np.ndarray]]
-"""Both sides of some rows: their ids in one array, and the number of ids of each row."""
+"""Each side of some rows: their ids in one array, and the number of ids of each row."""
+Tokenizers = Mapping[str, TextTokenizer]
+"""A tokenizer for each side, the target last."""
 
 
 @dataclass(frozen=True)
 class TokenInfo:
-    """A split as stored: examples of each of its corpora, and lines about it for people."""
+    """A split as stored: examples of each of its corpora, unknown tokens' share of the target, lines about it for people."""
 
     parts: list[int]
+    unknown: float
     report: list[str]
 
 
-def store_tokens(folder: Path, text: Path, cleaning: StandardCleaning, tokenizers: tuple[Tokenizer, Tokenizer]) -> None:
-    """Encode every split of a text store into `folder`; training pairs also pass the rules that count tokens."""
+def store_tokens(folder: Path, text: Path, cleaning: StandardCleaning, tokenizers: Tokenizers) -> None:
+    """Encode every split of a text store into `folder`; training rows also pass the rules that count tokens."""
     infos = {
         name: _store_split(folder, text, name, info, cleaning, tokenizers) for name, info in text_store.read_info(text).items()
     }
@@ -51,7 +53,7 @@ def read_info(folder: Path) -> dict[str, TokenInfo]:
 
 
 def _store_split(
-    folder: Path, text: Path, name: str, info: TextInfo, cleaning: StandardCleaning, tokenizers: tuple[Tokenizer, Tokenizer]
+    folder: Path, text: Path, name: str, info: TextInfo, cleaning: StandardCleaning, tokenizers: Tokenizers
 ) -> TokenInfo:
     rows = np.fromfile(text / f"{name}.rows", np.int64)
     kept = np.zeros(len(rows), bool)
@@ -60,49 +62,54 @@ def _store_split(
         for start, encoded in _encoded(text, name, rows, tokenizers):
             left = np.ones(len(encoded[0][1]), bool)
             if name == "train" and cleaning.length_unit == "tokens":
-                left = apply_rules(cleaning.length_rules(encoded[0][1], encoded[1][1]), dropped)
+                left = apply_rules(cleaning.length_rules(*(lengths for _, lengths in encoded)), dropped)
             writer.append(encoded, left)
             kept[start : start + len(left)] = left
     save_array(folder / f"{name}.rows", rows[kept])
-    report = [f"{name}: {info.read:,} pairs read, {kept.sum():,} kept; {writer.sizes()}."]
+    noun = row_noun(len(tokenizers))
+    report = [f"{name}: {info.read:,} {noun}s read, {kept.sum():,} kept; {writer.sizes()}."]
     if name == "train":
-        save_array(folder / "target_counts", writer.counts[1])
-        report.append(counts_line(dropped, int(kept.sum())))
+        save_array(folder / "target_counts", writer.counts["target"])
+        report.append(counts_line(dropped, int(kept.sum()), len(tokenizers)))
     ends = np.concatenate([[0], np.cumsum(kept)])[info.ends]
-    return TokenInfo(np.diff(ends, prepend=0).tolist(), report)
+    return TokenInfo(np.diff(ends, prepend=0).tolist(), writer.unknown("target"), report)
 
 
-def _encoded(text: Path, name: str, rows: np.ndarray, tokenizers: tuple[Tokenizer, Tokenizer]) -> Iterator[tuple[int, Encoded]]:
-    """Both sides of consecutive rows, with the position of the first."""
-    lines = [Text(text, f"{name}.{side}") for side in SIDES]
+def _encoded(text: Path, name: str, rows: np.ndarray, tokenizers: Tokenizers) -> Iterator[tuple[int, Encoded]]:
+    """Each side of consecutive rows, with the position of the first."""
+    lines = [Text(text, f"{name}.{side}") for side in tokenizers]
     for start in tqdm(range(0, len(rows), CHUNK), f"encoding {name}", delay=2, disable=None, leave=False):
         chunk = rows[start : start + CHUNK]
-        sides = zip(tokenizers, lines, strict=True)
+        sides = zip(tokenizers.values(), lines, strict=True)
         yield start, [tokenizer.encode_flat([side[row] for row in chunk]) for tokenizer, side in sides]
 
 
 class _SplitWriter:
-    """Writes both sides' ids of a split and counts them (`counts`: an array over the vocabulary for each side)."""
+    """Writes the ids of each side of a split and counts them (`counts`: an array over the vocabulary for each side)."""
 
-    def __init__(self, folder: Path, name: str, tokenizers: tuple[Tokenizer, Tokenizer]) -> None:
-        self._files = [RaggedWriter(folder, f"{name}.{side}") for side in SIDES]
+    def __init__(self, folder: Path, name: str, tokenizers: Tokenizers) -> None:
+        self._files = [RaggedWriter(folder, f"{name}.{side}") for side in tokenizers]
         self._tokenizers = tokenizers
-        self.counts = [np.zeros(tokenizer.vocab_size, np.int64) for tokenizer in tokenizers]
+        self.counts = {side: np.zeros(tokenizer.vocab_size, np.int64) for side, tokenizer in tokenizers.items()}
 
     def append(self, encoded: Encoded, left: np.ndarray) -> None:
-        """Add the rows of both sides that are left."""
-        for file, tokenizer, counts, (flat, lengths) in zip(self._files, self._tokenizers, self.counts, encoded, strict=True):
+        """Add the rows that are left."""
+        sides = zip(self._files, self._tokenizers.values(), self.counts.values(), encoded, strict=True)
+        for file, tokenizer, counts, (flat, lengths) in sides:
             flat = flat[np.repeat(left, lengths)]
             file.append(flat.astype(token_dtype(tokenizer)), lengths[left])
             counts += np.bincount(flat, minlength=len(counts))
             counts[tokenizer.eos] += left.sum()
 
+    def unknown(self, side: str) -> float:
+        """The share of unknown tokens of a side, `</s>` counted as a token."""
+        return float(self.counts[side][self._tokenizers[side].unk] / max(1, self.counts[side].sum()))
+
     def sizes(self) -> str:
         """Tokens of each side, `</s>` included, and the share of unknown ones."""
-        sides = zip(SIDES, self._tokenizers, self.counts, strict=True)
+        which = {side: f"{side} " if len(self.counts) > 1 else "" for side in self.counts}
         return ", ".join(
-            f"{counts.sum():,} {side} tokens ({counts[tokenizer.unk] / max(1, counts.sum()):.3%} unknown)"
-            for side, tokenizer, counts in sides
+            f"{counts.sum():,} {which[side]}tokens ({self.unknown(side):.3%} unknown)" for side, counts in self.counts.items()
         )
 
     def __enter__(self) -> _SplitWriter:

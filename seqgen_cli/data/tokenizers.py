@@ -1,4 +1,4 @@
-"""SentencePiece subword tokenizers: trained here, or brought by the user (Kudo and Richardson, 2018)."""
+"""What a tokenizer is; SentencePiece's, trained here or brought by the user (Kudo and Richardson, 2018); a run's on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import sentencepiece
@@ -21,6 +21,71 @@ from seqgen_cli.errors import RequestError, SeqgenError
 _LONGEST = 1000  # characters of a line that train the vocabulary: SentencePiece skips lines above 4,192 bytes
 _THREADS = 8  # fixed, whatever the machine: the vocabulary trained must not depend on it
 _sampling = threading.Lock()  # SentencePiece's random generator is one for the process
+
+
+class TextTokenizer(Protocol):
+    """Lines to ids and back. Pickles, and gives the same ids in every process."""
+
+    vocab_size: int
+    pad: int
+    unk: int
+    bos: int
+    eos: int
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that decides the ids."""
+        ...
+
+    def encode(self, lines: Sequence[str]) -> list[np.ndarray]:
+        """Ids (int32) of each line, without `<s>` and `</s>`."""
+        ...
+
+    def encode_flat(self, lines: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of all lines in one array (int32), and the number of ids of each line (int64)."""
+        ...
+
+    def decode(self, rows: Iterable[Sequence[int] | np.ndarray]) -> list[str]:
+        """The text of each id sequence; `<s>`, `</s>` and padding leave nothing."""
+        ...
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """What stands behind each id, for people."""
+        ...
+
+    def save(self, folder: Path, name: str) -> None:
+        """Write it to a file of the folder, its name being `name` and an ending of its own."""
+        ...
+
+
+class TokenizerSettings(Protocol):
+    """How to tokenise text: tokenizers to train, or given ones. A "side" is source or target."""
+
+    kind: str
+    joint: bool
+    training_lines: int | None
+    """Lines that train a tokenizer, drawn evenly from a larger corpus; None = all."""
+
+    @property
+    def sampling(self) -> tuple[float, int] | None:
+        """alpha and nbest of subword sampling in training (see Tokenizer.encode_sampled), or None."""
+        ...
+
+    def training_key(self, sides: Sequence[str]) -> list[object]:
+        """What decides the trained tokenizers, besides the corpus."""
+        ...
+
+    def given(self, sides: Sequence[str]) -> tuple[TextTokenizer, ...] | None:
+        """The user's tokenizers of these sides, or None when they are to be trained."""
+        ...
+
+    def train(self, side: str, lines: Iterable[str]) -> tuple[bytes, str | None]:
+        """Train the tokenizer of a side, or of both ("joint"): its bytes, and a note about it, if any."""
+        ...
+
+    def open(self, model: bytes) -> TextTokenizer:
+        """The tokenizer that `train` made."""
+        ...
 
 
 class Tokenizer:
@@ -128,7 +193,8 @@ class SentencePiece:
         training_lines: lines that train the vocabulary, drawn evenly from a larger corpus.
         sampling_alpha: subword sampling in training (see Tokenizer.encode_sampled); None = always the best segmentation.
         sampling_nbest: see Tokenizer.encode_sampled.
-        source_model, target_model: paths of given models; both or none, and the same path twice for a joint one.
+        source_model, target_model: paths of given models; both or none, and the same path twice for a joint one; without
+            a source, target_model alone.
     """
 
     kind: Literal["unigram", "bpe"] = "unigram"
@@ -144,24 +210,38 @@ class SentencePiece:
     target_model: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.source_model is None) != (self.target_model is None):
+        if self.target_model is None and self.source_model is not None:
             raise RequestError("Give both tokenizer.source_model and tokenizer.target_model, or neither.")
         if self.sampling_nbest in (0, 1):
             raise RequestError(
                 f"tokenizer.sampling_nbest={self.sampling_nbest} leaves nothing to choose: use 2 or more, or -1 for all."
             )
 
-    def training_key(self) -> list[object]:
-        """What decides the trained models, besides the corpus."""
-        sizes = [self.vocab_size] if self.joint else [self.vocab_size, self.target_vocab_size or self.vocab_size]
-        return [self.kind, sizes, self.joint, self.character_coverage, self.normalization, self.training_lines]
+    @property
+    def sampling(self) -> tuple[float, int] | None:
+        return None if self.sampling_alpha is None else (self.sampling_alpha, self.sampling_nbest)
 
-    def given(self) -> tuple[Tokenizer, Tokenizer] | None:
-        """The user's models, or None when they are to be trained."""
-        if self.source_model is None or self.target_model is None:
+    def training_key(self, sides: Sequence[str]) -> list[object]:
+        joint = self.joint and len(sides) > 1
+        sizes = [self.vocab_size] if joint else [self._size(side) for side in sides]
+        return [self.kind, sizes, joint, self.character_coverage, self.normalization, self.training_lines]
+
+    def given(self, sides: Sequence[str]) -> tuple[Tokenizer, ...] | None:
+        if self.target_model is None:
             return None
-        source = Tokenizer.from_file(Path(self.source_model))
-        return source, source if self.source_model == self.target_model else Tokenizer.from_file(Path(self.target_model))
+        paths = {"source": self.source_model, "target": self.target_model}
+        opened: dict[str, Tokenizer] = {}
+        for path in [paths[side] for side in sides]:
+            if path is None:
+                raise RequestError("Give both tokenizer.source_model and tokenizer.target_model, or neither.")
+            opened[path] = opened.get(path) or Tokenizer.from_file(Path(path))
+        return tuple(opened[str(paths[side])] for side in sides)
+
+    def open(self, model: bytes) -> Tokenizer:
+        return Tokenizer(model)
+
+    def _size(self, side: str) -> int:
+        return self.target_vocab_size or self.vocab_size if side == "target" else self.vocab_size
 
     def train(self, side: str, lines: Iterable[str]) -> tuple[bytes, str | None]:
         """Train the model of a side ("source", "target" or "joint") on lines; the same lines give the same bytes.
@@ -169,7 +249,7 @@ class SentencePiece:
         Returns:
             the bytes of the model, and a note when the corpus was too small for the vocabulary asked for.
         """
-        wanted = self.target_vocab_size or self.vocab_size if side == "target" else self.vocab_size
+        wanted = self._size(side)
         sentencepiece.set_random_generator_seed(1)
         model = io.BytesIO()
         try:
@@ -209,26 +289,41 @@ class SentencePiece:
         return SeqgenError(f"SentencePiece could not train the {side} tokenizer: {error}")
 
 
-def save_pair(folder: Path, source: Tokenizer, target: Tokenizer) -> None:
-    """Write the tokenizers of a run: joint.model when both sides share one, else source.model and target.model."""
-    if source.fingerprint == target.fingerprint:
+def save_pair(folder: Path, source: Any, target: Any) -> None:
+    """Write the tokenizers of a run: one named joint when both sides share it, else source and target; no source: None."""
+    if source is not None and source.fingerprint == target.fingerprint:
         source.save(folder, "joint")
     else:
-        source.save(folder, "source")
+        if source is not None:
+            source.save(folder, "source")
         target.save(folder, "target")
 
 
 def load_pair(folder: Path) -> tuple[Any, Any]:
-    """What save_pair wrote; a joint tokenizer is one object. Of a classifier: its encoder's tokenizer and its Labels."""
+    """What save_pair wrote; a joint tokenizer is one object, an absent source None. Of a classifier: its encoder's
+    tokenizer and its Labels.
+
+    Raises:
+        RequestError, SeqgenError: there is none, or it is none.
+    """
     if (folder / "source.json").exists():
         from seqgen_cli.data.labelled import Labels
         from seqgen_cli.data.wordpieces import EncoderTokenizer
 
         return EncoderTokenizer.load(folder, "source"), Labels.load(folder, "target")
-    if (folder / "joint.model").exists():
-        joint = Tokenizer.load(folder, "joint")
+    joint = _find(folder, "joint")
+    if joint is not None:
         return joint, joint
-    return Tokenizer.load(folder, "source"), Tokenizer.load(folder, "target")
+    return _find(folder, "source"), _find(folder, "target") or Tokenizer.load(folder, "target")
+
+
+def _find(folder: Path, name: str) -> TextTokenizer | None:
+    """The tokenizer of this name, of whatever kind, if there is one."""
+    from seqgen_cli.data.word_vocabulary import WordVocabulary
+
+    if (folder / f"{name}.words.json").exists():
+        return WordVocabulary.load(folder, name)
+    return Tokenizer.load(folder, name) if (folder / f"{name}.model").exists() else None
 
 
 def spread(count: int, wanted: int) -> Iterator[int]:

@@ -49,21 +49,31 @@ Step = Callable[[Tensor, SearchState], tuple[Predictions, SearchState]]
 
 @dataclass(frozen=True)
 class Specials:
-    """Ids that searches treat apart: `<s>` begins, `</s>` ends, `<pad>` fills, `<unk>` may be suppressed."""
+    """Ids that searches treat apart: `<s>` begins, `</s>` ends, `<pad>` fills, `<unk>` may be suppressed.
+
+    start: what a target's first word is read after, where that is not `<s>`.
+    """
 
     pad: int
     unk: int
     bos: int
     eos: int
+    start: int | None = None
+
+    @property
+    def first(self) -> int:
+        """What a search reads before the first word."""
+        return self.bos if self.start is None else self.start
 
 
 @dataclass(frozen=True)
 class Task:
     """The sentences to search for.
 
-    source_lengths_B: tokens of each source (0 for a language model); they bound the target's length.
+    source_lengths_B: tokens of each source, or, without one, of each prefix; they bound the target's length.
     index_B: names each sentence's random numbers. key: replaces the decoder's own seed (training draws anew each update).
     prefix_BP, prefix_lengths_B: words that each target must begin with (without `<s>`), and how many of them are real.
+    longest: most tokens that the models can write, whatever the decoder allows; None: no bound.
     """
 
     specials: Specials
@@ -72,6 +82,7 @@ class Task:
     key: Key | None = None
     prefix_BP: Tensor | None = None
     prefix_lengths_B: Tensor | None = None
+    longest: int | None = None
 
     def select(self, sentence_B: Tensor) -> Task:
         """The task of these sentences alone."""
@@ -122,7 +133,8 @@ class Hypotheses:
 class Decoder:
     """What every way of decoding has. Lengths count `</s>`.
 
-    min_length: least words before `</s>`. max_length_factor, max_length_offset: at most factor * source tokens + offset.
+    min_length: least words before `</s>`. max_length_factor, max_length_offset: at most factor * source tokens + offset;
+    without a source the prefix, which counts as part of the target, stands in for it.
     no_repeat_ngram_size: no n-gram of words occurs twice (0: off). suppress_unknown: never produce `<unk>`.
     """
 
@@ -137,6 +149,10 @@ class Decoder:
         """Hypotheses returned for each sentence."""
         raise NotImplementedError("abstract")
 
+    def giving(self, outputs: int) -> Decoder:
+        """The same search with so many hypotheses; RequestError where it cannot return them."""
+        raise NotImplementedError("abstract")
+
     def search(self, step: Step, state: SearchState, task: Task) -> Hypotheses:
         """Targets for the task's sentences; `state` has one row for each."""
         raise NotImplementedError("abstract")
@@ -144,6 +160,7 @@ class Decoder:
     def max_lengths(self, task: Task) -> Tensor:
         """Most tokens of each target, (B,); a forced prefix and one more always fit."""
         limit_B = (task.source_lengths_B * self.max_length_factor).long() + self.max_length_offset
+        limit_B = limit_B if task.longest is None else limit_B.clamp_max(task.longest)
         return limit_B if task.prefix_lengths_B is None else torch.maximum(limit_B, task.prefix_lengths_B + 1)
 
     def exclusions(self, history_RT: Tensor, specials: Specials) -> Tensor:

@@ -51,6 +51,9 @@ class BeamSearch(Decoder):
     def outputs(self) -> int:
         return self.n_best
 
+    def giving(self, outputs: int) -> BeamSearch:
+        return replace(self, n_best=outputs)
+
     def search(self, step: Step, state: SearchState, task: Task) -> Hypotheses:
         if self.beam_size == 1 and self.stop == "first":
             greedy = roll_out(step, state, task, self, 1, _most_probable)
@@ -96,7 +99,7 @@ class _Search:
         self.done_B = torch.zeros(count, dtype=torch.bool, device=device)
         self.ids_BmT = torch.empty((count, 1, 0), dtype=torch.int64, device=device)
         self.log_prob_Bm = torch.zeros((count, 1), device=device)
-        self.last_R = torch.full((count,), task.specials.bos, dtype=torch.int64, device=device)
+        self.last_R = torch.full((count,), task.specials.first, dtype=torch.int64, device=device)
         self.pool = _absent(count, settings.beam_size, device)
 
     def advance(self, predictions: Predictions, state: SearchState) -> SearchState:

@@ -27,7 +27,7 @@ def roll_out(step: Step, state: SearchState, task: Task, settings: Decoder, copi
     place_B = torch.arange(len(task.index_B), device=device)
     max_B = settings.max_lengths(task)
     state = state.select(place_B.repeat_interleave(copies)) if copies > 1 else state
-    last_R = torch.full((len(place_B) * copies,), task.specials.bos, dtype=torch.int64, device=device)
+    last_R = torch.full((len(place_B) * copies,), task.specials.first, dtype=torch.int64, device=device)
     ids_RT = last_R[:, None][:, :0]
     log_prob_R = torch.zeros_like(last_R, dtype=torch.float32)
     length_R = torch.zeros_like(last_R)

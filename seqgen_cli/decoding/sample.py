@@ -5,7 +5,7 @@ Shapes: B sentences, K samples of each, R = B * K rows, X words excluded for eac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
@@ -37,6 +37,9 @@ class Sampling(Decoder):
     @property
     def outputs(self) -> int:
         return self.samples
+
+    def giving(self, outputs: int) -> Sampling:
+        return replace(self, samples=outputs)
 
     def search(self, step: Step, state: SearchState, task: Task) -> Hypotheses:
         key = task.key or Key.of(self.seed, "sampling")

@@ -2,7 +2,7 @@
 
 Several networks form an ensemble: the average of their distributions.
 
-Shapes: B sentences, R = B * m rows, D hidden, V words, K best words, X words excluded for each row.
+Shapes: B sentences, R = B * m rows (or real target positions), D hidden, V words, K best words, X words excluded for each row.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ def begin(networks: Sequence[Network], batch: Batch) -> Cursor:
     return Cursor(tuple(model.encode(batch) for model, _ in networks), (None,) * len(networks))
 
 
+def predict(networks: Sequence[Network], batch: Batch) -> Predictions:
+    """The distribution at each real target position of the batch, all at once."""
+    return _joined([_OfOne(output, model.hidden_states(batch)) for model, output in networks])
+
+
 def make_step(networks: Sequence[Network]) -> Step:
     """The step function of one network, or of the average of several."""
 
@@ -54,7 +59,7 @@ def make_step(networks: Sequence[Network]) -> Step:
             hidden_R1D, state = model.decode(model.embed(ids_R[:, None]), memory, state)
             parts.append(_OfOne(output, hidden_R1D[:, 0]))
             states.append(state)
-        return parts[0] if len(parts) == 1 else _Average(parts), Cursor(cursor.memories, tuple(states))
+        return _joined(parts), Cursor(cursor.memories, tuple(states))
 
     return step
 
@@ -69,7 +74,9 @@ def generate(
     prefix_BP: Tensor | None = None,
     prefix_lengths_B: Tensor | None = None,
 ) -> Hypotheses:
-    """Decode the batch's sources, all together. The networks stay in their mode: dropout is on unless they are in eval().
+    """Decode the batch's sources, all together; without sources (a language model's batch), continue its prefixes.
+
+    The networks stay in their mode: dropout is on unless they are in eval().
 
     Args:
         networks: one (model, output layer), or an ensemble over the same vocabulary.
@@ -78,9 +85,16 @@ def generate(
         key: random numbers of a sampling decoder, with `batch.index_B`; None: the decoder's own seed.
         prefix_BP, prefix_lengths_B: words that the targets must begin with.
     """
-    lengths_B = torch.zeros_like(batch.index_B) if batch.source_lengths_B is None else batch.source_lengths_B
-    task = Task(specials, lengths_B, batch.index_B, key, prefix_BP, prefix_lengths_B)
+    lengths_B = prefix_lengths_B if batch.source_lengths_B is None else batch.source_lengths_B
+    lengths_B = torch.zeros_like(batch.index_B) if lengths_B is None else lengths_B
+    task = Task(specials, lengths_B, batch.index_B, key, prefix_BP, prefix_lengths_B, longest(networks))
     return decoder.search(make_step(networks), begin(networks, batch), task)
+
+
+def longest(networks: Sequence[Network]) -> int | None:
+    """Most tokens of a target that every network can write; None: no bound."""
+    bounds = [getattr(model, "longest", None) for model, _ in networks]
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 class _OfOne:
@@ -99,6 +113,10 @@ class _OfOne:
 
     def score(self, ids_R: Tensor) -> Tensor:
         return self.output.score(self.hidden_RD, ids_R)
+
+
+def _joined(parts: Sequence[_OfOne]) -> Predictions:
+    return parts[0] if len(parts) == 1 else _Average(parts)
 
 
 class _Average:

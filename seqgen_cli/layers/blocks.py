@@ -1,6 +1,6 @@
 """The layers of a Transformer: attention and feed-forward sublayers, each with its residual connection and LayerNorm.
 
-Shapes: B sentences, R = B * m decoder rows, S source length, T target length, D hidden.
+Shapes: B sentences, R = B * m decoder rows, S source length, T target length, P positions decoded before, D hidden.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from seqgen_cli.layers.dropout import Dropout
@@ -60,6 +61,32 @@ class Residual(nn.Module):
         return self.add(hidden_RTD, f(self.read(hidden_RTD)))
 
 
+@dataclass(frozen=True)
+class TransformerState:
+    """Self-attention keys and values of each decoder layer over the positions decoded so far."""
+
+    layers: tuple[KeysValues, ...]
+
+    @property
+    def length(self) -> int:
+        return self.layers[0].keys.shape[2]
+
+    def select(self, index_R: Tensor) -> TransformerState:
+        return TransformerState(tuple(layer.select(index_R) for layer in self.layers))
+
+
+def causal_mask(before: int, length: int, device: torch.device) -> Tensor | None:
+    """(T, P + T): what each of T positions after P others may look at.
+
+    None where attention needs no mask: without a past (plain causal attention), or for a single position (which may see
+    everything).
+    """
+    if before == 0 or length == 1:
+        return None
+    position = torch.arange(before + length, device=device)
+    return position <= position[before:, None]
+
+
 class EncoderLayer(nn.Module):
     """Self-attention over the whole source, then the feed-forward network."""
 
@@ -90,10 +117,7 @@ class DecoderLayer(nn.Module):
         self, hidden_RTD: Tensor, past: KeysValues | None, mask: Tensor | None, rotation: Rotation | None
     ) -> tuple[Tensor, KeysValues]:
         """The self-attention sublayer, and its keys and values for the next step."""
-        causal = past is None and mask is None
-        reads_RTD = self.attention_residual.read(hidden_RTD)
-        update_RTD, seen = self.attention(reads_RTD, mask, causal=causal, past=past, rotation=rotation)
-        return self.attention_residual.add(hidden_RTD, update_RTD), seen
+        return _read_before(self.attention, self.attention_residual, hidden_RTD, past, mask, rotation)
 
     def read_source(self, hidden_RTD: Tensor, source: KeysValues, mask_B11S: Tensor) -> Tensor:
         """The cross-attention and feed-forward sublayers."""
@@ -103,3 +127,34 @@ class DecoderLayer(nn.Module):
     def source_weights(self, hidden_RTD: Tensor, source: KeysValues, mask_B11S: Tensor) -> Tensor:
         """(R, T, S): where the cross-attention sublayer looks."""
         return self.cross_attention.weights(self.cross_residual.read(hidden_RTD), source, mask_B11S)
+
+
+class CausalLayer(nn.Module):
+    """Causal self-attention, then the feed-forward network: the layer of a decoder without a source."""
+
+    def __init__(self, settings: LayerSettings) -> None:
+        super().__init__()
+        self.attention = SelfAttention(settings.hidden_size, settings.heads, settings.attention_dropout)
+        self.feed_forward = settings.feed_forward()
+        self.attention_residual, self.feed_forward_residual = Residual(settings), Residual(settings)
+
+    def forward(
+        self, hidden_RTD: Tensor, past: KeysValues | None, mask: Tensor | None, rotation: Rotation | None
+    ) -> tuple[Tensor, KeysValues]:
+        """The layer's outputs, and the self-attention's keys and values for the next step."""
+        hidden_RTD, seen = _read_before(self.attention, self.attention_residual, hidden_RTD, past, mask, rotation)
+        return self.feed_forward_residual(hidden_RTD, self.feed_forward), seen
+
+
+def _read_before(
+    attention: SelfAttention,
+    residual: Residual,
+    hidden_RTD: Tensor,
+    past: KeysValues | None,
+    mask: Tensor | None,
+    rotation: Rotation | None,
+) -> tuple[Tensor, KeysValues]:
+    """A causal self-attention sublayer, and its keys and values; `mask` is that of `causal_mask`."""
+    causal = past is None and mask is None
+    update_RTD, seen = attention(residual.read(hidden_RTD), mask, causal=causal, past=past, rotation=rotation)
+    return residual.add(hidden_RTD, update_RTD), seen

@@ -96,6 +96,14 @@ class RecurrentStack(nn.Module):
             for place in range(layers)
         )
 
+    def start(self, input_BTI: Tensor) -> RecurrentState:
+        """The zero state of each row, from which these inputs are read."""
+        cells = [cast(RecurrentLayer, layer).cell for layer in self.layers]
+        zeros = [input_BTI.new_zeros(input_BTI.shape[0], cell.hidden_size) for cell in cells]
+        return RecurrentState(
+            tuple((zero,) * (2 if isinstance(cell, nn.LSTM) else 1) for cell, zero in zip(cells, zeros, strict=True))
+        )
+
     def forward(self, input_BTI: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """All T inputs at once: (B, T, I) -> top outputs (B, T, D), and the state after them."""
         after = []

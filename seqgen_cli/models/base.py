@@ -5,6 +5,7 @@ Shapes: B examples, S source length, T target length, N real target positions, E
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -61,6 +62,16 @@ class Generator(Model, Protocol):
 
 
 @runtime_checkable
+class LanguageModel(Generator, Protocol):
+    """A generator that says whether it has a source at all: one without (False) models p(y), and its memory is empty.
+
+    A generator that does not say reads one. One that cannot write texts of any length has `longest`, in tokens.
+    """
+
+    reads_source: bool
+
+
+@runtime_checkable
 class Aligner(Generator, Protocol):
     """A generator that can say where it looked."""
 
@@ -96,6 +107,14 @@ class Encoder(Model, Protocol):
     def features_fingerprint(self) -> str:
         """A hash of the weights that decide the features."""
         ...
+
+
+@dataclass(frozen=True)
+class NoSource:
+    """The Memory of a language model, which has no source to encode."""
+
+    def select(self, index_R: Tensor) -> NoSource:
+        return self
 
 
 def valid_rows(hidden_BTD: Tensor, batch: Batch) -> Tensor:

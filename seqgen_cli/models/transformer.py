@@ -8,18 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal, cast
 
-import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.errors import RequestError
-from seqgen_cli.layers.blocks import DecoderLayer, EncoderLayer, LayerSettings
+from seqgen_cli.layers.blocks import DecoderLayer, EncoderLayer, LayerSettings, TransformerState, causal_mask
 from seqgen_cli.layers.dropout import Dropout
 from seqgen_cli.layers.embeddings import embed_words, word_embedding
 from seqgen_cli.layers.masks import real_positions
 from seqgen_cli.layers.multihead import KeysValues
-from seqgen_cli.layers.positions import LearnedPositions, NoPositions, Rotation, SinusoidalPositions
+from seqgen_cli.layers.positions import Rotation, check_sizes, make_positions
 from seqgen_cli.models.base import Selectable, valid_rows
 
 
@@ -33,20 +32,6 @@ class TransformerMemory:
     def select(self, index_R: Tensor) -> TransformerMemory:
         layers = tuple(layer.select(index_R) for layer in self.layers)
         return TransformerMemory(layers, self.mask_B11S.index_select(0, index_R))
-
-
-@dataclass(frozen=True)
-class TransformerState:
-    """Self-attention keys and values of each decoder layer over the positions decoded so far."""
-
-    layers: tuple[KeysValues, ...]
-
-    @property
-    def length(self) -> int:
-        return self.layers[0].keys.shape[2]
-
-    def select(self, index_R: Tensor) -> TransformerState:
-        return TransformerState(tuple(layer.select(index_R) for layer in self.layers))
 
 
 class Transformer(nn.Module):
@@ -93,7 +78,7 @@ class Transformer(nn.Module):
         alignment_layer: Annotated[int, Ge(1)] | None,
     ) -> None:
         super().__init__()
-        _check_sizes(hidden_size, heads, positions)
+        check_sizes(hidden_size, heads, positions)
         if share_embeddings and source_vocab_size != target_vocab_size:
             raise RequestError(
                 f"model.share_embeddings=true needs one vocabulary for both sides, but the source has {source_vocab_size} "
@@ -104,12 +89,13 @@ class Transformer(nn.Module):
         self.hidden_size = hidden_size
         self.head_size = hidden_size // heads
         self.rotary = positions == "rotary"
+        self.longest = max_positions if positions == "learned" else None
         self.alignment_layer = max(1, decoder_layers - 1) if alignment_layer is None else alignment_layer
         layer = LayerSettings(hidden_size, ffn_size, heads, norm, activation, dropout, attention_dropout, activation_dropout)
         self.embedding = word_embedding(target_vocab_size, hidden_size)
         self.source_embedding = None if share_embeddings else word_embedding(source_vocab_size, hidden_size)
-        self.source_positions = _positions(positions, hidden_size, max_positions)
-        self.target_positions = _positions(positions, hidden_size, max_positions)
+        self.source_positions = make_positions(positions, hidden_size, max_positions)
+        self.target_positions = make_positions(positions, hidden_size, max_positions)
         self.dropout = Dropout(dropout)
         self.encoder_layers = nn.ModuleList(EncoderLayer(layer) for _ in range(encoder_layers))
         self.decoder_layers = nn.ModuleList(DecoderLayer(layer) for _ in range(decoder_layers))
@@ -170,29 +156,8 @@ class Transformer(nn.Module):
         return Rotation(start, hidden_RTD.shape[1], self.head_size, hidden_RTD) if self.rotary else None
 
     def _start(self, embedded_RTE: Tensor, state: TransformerState | None) -> tuple[Tensor, Tensor | None, Rotation | None]:
-        """The decoder's first input, and the mask and rotation of its self-attention.
-
-        No mask is needed without a past (plain causal attention) or for a single input (which may see everything).
-        """
-        start, length = 0 if state is None else state.length, embedded_RTE.shape[1]
+        """The decoder's first input, and the mask and rotation of its self-attention."""
+        start = 0 if state is None else state.length
         hidden_RTD = self.dropout(self.target_positions(embedded_RTE, start))
-        mask = None
-        if start > 0 and length > 1:
-            position = torch.arange(start + length, device=embedded_RTE.device)
-            mask = position <= position[start:, None]
+        mask = causal_mask(start, embedded_RTE.shape[1], embedded_RTE.device)
         return hidden_RTD, mask, self._rotation(start, hidden_RTD)
-
-
-def _positions(kind: str, size: int, max_positions: int) -> nn.Module:
-    if kind == "sinusoidal":
-        return SinusoidalPositions(size)
-    return LearnedPositions(size, max_positions) if kind == "learned" else NoPositions()
-
-
-def _check_sizes(hidden_size: int, heads: int, positions: str) -> None:
-    if hidden_size % heads:
-        raise RequestError(f"model.hidden_size={hidden_size} cannot be divided among model.heads={heads}: choose a multiple.")
-    if positions == "sinusoidal" and hidden_size % 2:
-        raise RequestError(f"model.positions=sinusoidal needs an even model.hidden_size, not {hidden_size}.")
-    if positions == "rotary" and (hidden_size // heads) % 2:
-        raise RequestError(f"model.positions=rotary needs an even number of channels for each head, not {hidden_size} / {heads}.")

@@ -26,6 +26,8 @@ SMALL = {
     "rnn": ["model.hidden_size=16", "model.embedding_size=16"],
     "attention": ["model.hidden_size=16", "model.embedding_size=16"],
     "transformer": ["model.hidden_size=16", "model.ffn_size=32"],
+    "rnn_lm": ["model.hidden_size=16", "model.embedding_size=16", "output=huffman_tree"],
+    "transformer_lm": ["model.hidden_size=16", "model.ffn_size=32", "output=nce", "output.samples=9"],
 }
 
 
@@ -62,8 +64,9 @@ def test_figures_of_each_model_agree_with_each_other(model, capsys):
     assert figures["greedy_sentences_per_second"] > 0 and figures["beam_sentences_per_second"] > 0
     mean = material_of(config).dataset.target_lengths_n.mean()
     assert figures["decode_length"] == round(float(mean))
-    printed = capsys.readouterr().out
-    assert "beam 5, sentences/s" in printed and f"{figures['parameters']:,}" in printed and "60 synthetic pairs" in printed
+    printed, kind = capsys.readouterr().out, "sentences" if model.endswith("_lm") else "pairs"
+    assert "beam 5, sentences/s" in printed and f"{figures['parameters']:,}" in printed and f"60 synthetic {kind}" in printed
+    assert ("source tokens/s" in printed) == (figures["train_source_tokens_per_second"] > 0) == (kind == "pairs")
 
 
 def test_operations_of_a_step_are_six_for_each_weight_and_position():

@@ -112,7 +112,8 @@ def test_reported_scores_are_those_of_one_pass(model: str, choice: str, more: di
             log_p_T = one_pass(network(model), source, ids)
             assert float(log_p_T.sum()) == pytest.approx(float(found.log_probs_BK[row, rank]), abs=1e-6)
             lengths.add(len(ids))
-    assert len(lengths) > 1
+    reads_source = getattr(network(model)[0], "reads_source", True)  # greedy search without one finds one text
+    assert len(lengths) > 1 or not reads_source
 
 
 def one_pass(net: Network, source: np.ndarray, ids: tuple[int, ...]) -> Tensor:

@@ -41,6 +41,12 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"decoder_layers": 1, "positions": "learned", "max_positions": 9},
         {"norm": "post", "alignment_layer": 3, "positions": "rotary"},
     ],
+    "rnn_lm": [{"cell": "gru"}, {"residual": False, "layers": 1}],
+    "transformer_lm": [
+        {"norm": "post", "positions": "learned"},
+        {"positions": "rotary", "activation": "relu"},
+        {"layers": 1, "positions": "learned", "max_positions": 9},
+    ],
 }
 
 MODELS = [(choice, {}) for choice in generators()] + [(choice, options) for choice in OPTIONS for options in OPTIONS[choice]]
@@ -199,8 +205,13 @@ def test_one_memory_row_serves_several_decoder_rows(choice: str, options: dict[s
 
 @every_model
 def test_the_source_matters(choice: str, options: dict[str, Any]) -> None:
+    """To a model that reads one; a language model gives the same without any."""
     model = generator(choice, options)
     batch = random_batch(batch_size=3)
+    if not getattr(model, "reads_source", True):
+        without = replace(batch, source_BS=None, source_lengths_B=None)
+        assert_close(model.hidden_states(without), model.hidden_states(batch), rtol=0, atol=0)
+        return
     embedded_RTE = model.embed(batch.inputs_BT)
     hidden_RTD, _ = model.decode(embedded_RTE, model.encode(batch))
     other_RTD, _ = model.decode(embedded_RTE, model.encode(random_batch(seed=9, batch_size=3)))

@@ -1,0 +1,97 @@
+"""seqgen generate: text from a language model, after a prompt or from nothing, in the order of the prompts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TextIO
+
+from omegaconf import DictConfig
+
+from seqgen_cli import build
+from seqgen_cli.commands.lines import decoded_lines, line_count, opened_input, opened_output
+from seqgen_cli.errors import RequestError
+from seqgen_cli.generating import Generation
+from seqgen_cli.listing import read_settings
+from seqgen_cli.loading import open_generator
+
+_log = logging.getLogger(__name__)
+
+_UNUSUAL = {
+    "truncated": "cut at the greatest length, without an end of their own",
+    "cut": "from a prompt too long for the model, which read its end",
+    "invalid": "not UTF-8, bad bytes replaced",
+}
+
+
+def run(config: DictConfig) -> dict[str, Any]:
+    """Continue config.prompt, or the lines of config.input; return the number of texts, seconds, and counts of unusual ones.
+
+    Each text is written as soon as its window is done: what was interrupted keeps what it wrote.
+    """
+    build.check(config)
+    _check(config)
+    counts: Counter[str] = Counter()
+    reads = config.prompt is None and (config.input is not None or not sys.stdin.isatty())
+    with opened_input(config.input) if reads else nullcontext() as source:
+        decoder, runtime = build.make(config.decoding, "decoding"), build.start_runtime(config)
+        decoder = decoder if config.n is None else decoder.giving(config.n)
+        generator = open_generator(config.ckpt, runtime, config.trust, decoder, config.batch_tokens, config.max_length)
+        prompts: Iterable[str]
+        if source is not None:
+            prompts = _or_nothing(decoded_lines(source, config.input, config.invalid_utf8, counts), config.input)
+        else:
+            prompts = _given(config.prompt)
+        start = time.perf_counter()
+        with opened_output(config.output_file) as target:
+            total = line_count(config.input) if reads else None
+            for generation in generator.stream(prompts, None, config.window, total, progress=True):
+                _write(target, generation, config.jsonl)
+                counts.update(texts=len(generation.n_best), cut=generation.cut * len(generation.n_best))
+                counts.update(truncated=sum(text.truncated for text in generation.n_best))
+        seconds = time.perf_counter() - start
+    told = "".join(f"; {counts[name]:,} {what}" for name, what in _UNUSUAL.items() if counts[name])
+    _log.info(f"{counts['texts']:,} texts in {seconds:.1f} s ({counts['texts'] / max(seconds, 1e-9):,.1f} a second){told}.")
+    return {"texts": counts["texts"], "seconds": seconds, **{name: counts[name] for name in _UNUSUAL}}
+
+
+def _check(config: DictConfig) -> None:
+    """Refuse what cannot be meant, before the model is loaded."""
+    if config.ckpt is None:
+        raise RequestError("seqgen generate needs --ckpt RUN: a run folder such as runs/X, or a checkpoint.")
+    if config.prompt is not None and config.input is not None:
+        raise RequestError("Give either --prompt TEXT or --input FILE.")
+    if config.input and config.output_file and Path(config.input).resolve() == Path(config.output_file).resolve():
+        raise RequestError(f"The output {config.output_file} is the input itself: give another file.")
+    usual = read_settings(f"decoding/{config.choices.decoding}") if "decoding" in config.choices else {}
+    for key in ("max_length_factor", "max_length_offset"):
+        if config.decoding.get(key) != usual.get(key):
+            raise RequestError(f"decoding.{key} does not bound generated texts: use max_length, tokens after the prompt.")
+
+
+def _given(prompt: str | list[str] | None) -> list[str]:
+    if prompt is None:
+        return [""]
+    return [prompt] if isinstance(prompt, str) else list(prompt)
+
+
+def _or_nothing(lines: Iterator[str], path: str | None) -> Iterator[str]:
+    """The lines; where standard input has none at all, a single empty prompt."""
+    first = list(islice(lines, 1))
+    return chain(first if first or path is not None else [""], lines)
+
+
+def _write(target: TextIO, generation: Generation, as_json: bool) -> None:
+    """Each text on its line, or as a JSON object."""
+    for text in generation.n_best:
+        row = {"prompt": generation.prompt, "text": text.text, "log_prob": text.log_prob}
+        row |= {"tokens": text.tokens, "truncated": text.truncated}
+        target.write((json.dumps(row, ensure_ascii=False) if as_json else text.text) + "\n")
+    target.flush()

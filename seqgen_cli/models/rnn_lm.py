@@ -1,0 +1,63 @@
+"""Recurrent language model (Mikolov et al. 2010; Sundermeyer et al. 2012).
+
+p(y) = prod_t p(y_t | h_t), h_t = f(h_{t-1}, e_{y_{t-1}}), h_0 = 0, y_0 = <s>.
+
+Shapes: B texts, R = B * m rows, T length, N real positions, E embedding, D hidden.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Lt
+from torch import Tensor, nn
+
+from seqgen_cli.data.batch import Batch
+from seqgen_cli.layers.embeddings import embed_words, word_embedding
+from seqgen_cli.layers.recurrent import Cell, RecurrentStack, RecurrentState
+from seqgen_cli.models.base import NoSource, Selectable, valid_rows
+
+
+class RnnLm(nn.Module):
+    """A stack of LSTM or GRU layers that starts each text from the zero state.
+
+    Args:
+        target_vocab_size: V.
+        embedding_size, hidden_size: E and D; an output layer can share the embedding where they are equal.
+        layers: of the stack. cell: lstm or gru.
+        residual: a connection around each layer, the first through a linear map of the embedding.
+        dropout: after each layer.
+    """
+
+    reads_source: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        target_vocab_size: int,
+        embedding_size: Annotated[int, Ge(1)],
+        hidden_size: Annotated[int, Ge(1)],
+        layers: Annotated[int, Ge(1)],
+        cell: Cell,
+        residual: bool,
+        dropout: Annotated[float, Ge(0), Lt(1)],
+    ) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.embedding = word_embedding(target_vocab_size, embedding_size)
+        self.layers = RecurrentStack(cell, layers, embedding_size, hidden_size, residual, dropout)
+
+    def hidden_states(self, batch: Batch) -> Tensor:
+        assert batch.inputs_BT is not None
+        hidden_BTD, _ = self.decode(self.embed(batch.inputs_BT), self.encode(batch))
+        return valid_rows(hidden_BTD, batch)
+
+    def encode(self, batch: Batch) -> NoSource:
+        return NoSource()
+
+    def embed(self, ids_or_probabilities: Tensor) -> Tensor:
+        return embed_words(self.embedding, ids_or_probabilities)
+
+    def decode(self, embedded_RTE: Tensor, memory: Selectable, state: Selectable | None = None) -> tuple[Tensor, RecurrentState]:
+        assert state is None or isinstance(state, RecurrentState)
+        return self.layers(embedded_RTE, self.layers.start(embedded_RTE) if state is None else state)
