@@ -390,4 +390,8 @@ def evaluation_data(trained: DictConfig, config: DictConfig) -> DictConfig:
     assert isinstance(node, DictConfig)
     choices = config.choices if node is asked else trained.get("choices", {})
     check(OmegaConf.create({"data": node, "choices": choices}))
+    if "model" in trained:
+        classes = {"model": resolve(trained.model, "model"), "data": resolve(plain(node), "data")}
+        named = {"model": trained.get("choices", {}).get("model"), "data": choices.get("data")}
+        _check_source(classes, {"data": plain(node)}, named)
     return node

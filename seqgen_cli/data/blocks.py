@@ -61,11 +61,6 @@ class BlockDataset(Weighted):
         windows = [self._stream(*span) for span in zip(starts_B - context_B - 1, ends_B, strict=True)]
         return make_block_batch(indices, windows, context_B, self._target.tokenizer.pad)
 
-    def target_lines(self, indices: Sequence[int] | np.ndarray | None = None) -> list[str]:
-        """The text of some blocks, or of all, in order, as the tokenizer writes the tokens predicted in them."""
-        spans = self._spans(np.arange(len(self)) if indices is None else indices)
-        return self._target.tokenizer.decode([self._stream(*span) for span in zip(*spans, strict=True)])
-
     def target_characters(self, limit: int | None = None) -> int | None:
         """Characters of the lines; None of a part of the blocks, whose ends are not those of lines."""
         return sum(map(len, self._target.lines())) if limit is None else None

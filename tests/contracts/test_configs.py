@@ -30,6 +30,7 @@ COMPOSED = [path for path in FILES if path.parent == CONFIGS]
 CLASSIFIER = ["model=bert_gru", "data=mini_reviews"]
 REQUIRED = {
     "imdb": CLASSIFIER[:1],
+    "imdb_text": ["model=rnn_lm"],
     "mini_reviews": CLASSIFIER,
     "reviews": [*CLASSIFIER, "data.train=a.csv"],
     "wordpiece": CLASSIFIER,

@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 
 from seqgen_cli.data.imdb import Imdb
+from seqgen_cli.data.imdb_text import ImdbText
 from seqgen_cli.data.mini_reviews import MiniReviews
 from seqgen_cli.data.reviews import Reviews
 from seqgen_cli.errors import RequestError
 
 
-def write_archive(path: Path, count: int, order: int = 1, extra: dict[str, bytes] | None = None) -> Path:
+def write_archive(
+    path: Path, count: int, order: int = 1, extra: dict[str, bytes] | None = None, unlabelled: str = "aclImdb/train/unsup/0_0.txt"
+) -> Path:
     """A tar in the layout of aclImdb, packed by its ending, `count` reviews of each kind and part."""
     members = {
         f"aclImdb/{part}/{kind}/{number}_{7 if kind == 'pos' else 2}.txt": f"{part} {kind} {number}<br /><br />é".encode()
@@ -26,7 +29,7 @@ def write_archive(path: Path, count: int, order: int = 1, extra: dict[str, bytes
         for kind in ("pos", "neg")
         for number in range(count)
     }
-    members |= {"aclImdb/train/unsup/0_0.txt": b"unlabelled", "aclImdb/train/urls_pos.txt": b"x", **(extra or {})}
+    members |= {unlabelled: b"unlabelled", "aclImdb/train/urls_pos.txt": b"x", **(extra or {})}
     mode = {".gz": "w:gz", ".xz": "w:xz", ".tar": "w"}[path.suffix]
     with tarfile.open(path, mode) as tape:  # type: ignore[call-overload]
         for name in list(members)[::order]:
@@ -56,6 +59,23 @@ def test_imdb_split_follows_the_seed_and_not_the_packing(tmp_path: Path) -> None
     assert all(len(examples) == 5 and set(examples) <= set(first[name]) for name, examples in few.items())
 
 
+def test_imdb_as_text(tmp_path: Path) -> None:
+    """The reviews of data=imdb in its splits and order, one a line, without their classes."""
+    archive = str(write_archive(tmp_path / "a.tar", 10, extra={"aclImdb/train/unsup/1_0.txt": b" more<br /><br />of\n it "}))
+    labelled = Imdb(archive=archive, expected_reviews=20, valid_share=0.2).labelled_splits()
+    text = ImdbText(archive=archive, expected_reviews=20, valid_share=0.2)
+    lines = {name: [(example[0].replace("\n", " "),) for example in examples] for name, examples in labelled.items()}
+    assert text.splits() == lines and (text.source_language, text.target_language) == (None, "en")
+    more = ImdbText(archive=archive, expected_reviews=20, valid_share=0.2, unlabelled=True)
+    assert more.splits() == {**lines, "train": [*lines["train"], ("unlabelled",), ("more of it",)]}
+    assert (
+        more.fingerprint() != text.fingerprint() == ImdbText(archive=archive, valid_share=0.2, block=7, context=0).fingerprint()
+    )
+    few = ImdbText(archive=archive, expected_reviews=20, limit=5).splits()
+    expected = Imdb(archive=archive, expected_reviews=20, limit=5, valid_share=0.1).labelled_splits()
+    assert few == {name: [(text.replace("\n", " "),) for text, _ in examples] for name, examples in expected.items()}
+
+
 def test_imdb_refusals(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "a.tar.gz", 3)
     with pytest.raises(RequestError, match="holds 6 labelled reviews to train"):
@@ -66,6 +86,9 @@ def test_imdb_refusals(tmp_path: Path) -> None:
         Imdb(archive=str(cut), expected_reviews=None).labelled_splits()
     with pytest.raises(RequestError, match="does not exist"):
         Imdb(archive=str(tmp_path / "none.tar")).labelled_splits()
+    labelled = write_archive(tmp_path / "labelled.tar", 1, unlabelled="aclImdb/README")
+    with pytest.raises(RequestError, match=r"labelled\.tar has no unlabelled reviews .* set data\.unlabelled=false"):
+        ImdbText(archive=str(labelled), expected_reviews=None, unlabelled=True).splits()
     bad = write_archive(tmp_path / "bad.tar", 1, extra={"aclImdb/test/pos/9_9.txt": b"\xff"})
     with pytest.raises(RequestError, match=r"9_9\.txt is not UTF-8"):
         Imdb(archive=str(bad), expected_reviews=None).labelled_splits()
