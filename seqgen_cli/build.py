@@ -1,7 +1,7 @@
 """From a config to objects: composes it, checks it, builds what it names, and makes a model again from a checkpoint.
 
 The only place that instantiates. A mistake is found before any data is read: keys, types and ranges from the constructors'
-signatures, and whether choices fit each other from the hints of what they ask for (`model: Generator`).
+signatures, and whether choices fit each other (fitness.py).
 """
 
 from __future__ import annotations
@@ -9,32 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor, nn
 
-from seqgen_cli import signatures
+from seqgen_cli import fitness, signatures
 from seqgen_cli.compose import compose, plain
-from seqgen_cli.data.corpora import Corpus, TargetSide
+from seqgen_cli.data.corpora import TargetSide
 from seqgen_cli.data.labelled import LabelledCorpus
 from seqgen_cli.data.prepare import Prepared, prepare
 from seqgen_cli.data.prepare_labelled import prepare_labelled
 from seqgen_cli.data.tokenizers import load_pair
-from seqgen_cli.data.wordpieces import WordPieces
 from seqgen_cli.errors import RequestError, SeqgenError
-from seqgen_cli.groups import PASSED, PROTOCOLS, resolve
+from seqgen_cli.fitness import Task
+from seqgen_cli.groups import PASSED, resolve
 from seqgen_cli.listing import group_choices, groups, read_settings
-from seqgen_cli.metrics.classification import ClassificationMetrics
-from seqgen_cli.metrics.language_model import LanguageModelMetrics
-from seqgen_cli.models.base import Classifier
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.restore import SkipRandomInit, load_weights, read_config, read_weights
 from seqgen_cli.runtime import Runtime
 from seqgen_cli.settings import TOP_LEVEL
-from seqgen_cli.words import did_you_mean, join_or
+from seqgen_cli.words import did_you_mean
 
 __all__ = [
     "Restored",
@@ -57,18 +54,6 @@ __all__ = [
     "task_of_checkpoint",
 ]
 
-Task = Literal["classify", "generate", "translate"]
-"""What a model is for, by the name of the command that applies it."""
-
-_METRICS_OF: dict[type, Task] = {ClassificationMetrics: "classify", LanguageModelMetrics: "generate"}
-"""What the metrics measure that do not measure translations."""
-
-_KINDS = {
-    "Generator": "a model that generates",
-    "Aligner": "a model that can show its alignments",
-    "Classifier": "a model that classifies",
-}
-
 
 def check(config: DictConfig) -> None:
     """Check every key, type and range, and that the choices fit each other.
@@ -83,102 +68,12 @@ def check(config: DictConfig) -> None:
         if isinstance(value, dict) and "_target_" in value:
             classes[key] = resolve(value, key)
             settings = {name: item for name, item in value.items() if name != "_target_"}
-            signatures.check_call(classes[key], settings, key, owner(key, choices), PASSED.get(key, frozenset()))
+            signatures.check_call(classes[key], settings, key, fitness.owner(key, choices), PASSED.get(key, frozenset()))
         elif key in TOP_LEVEL:
             signatures.check_value(TOP_LEVEL[key], value, key)
         elif key != "choices" and key not in groups():
             raise RequestError(f"{key} is not a setting.{did_you_mean(key, [*TOP_LEVEL, *groups()])}")
-    for key, cls in classes.items():
-        _check_fit(key, cls, classes, choices)
-    _check_task(classes, choices)
-    _check_source(classes, values, choices)
-
-
-def _check_task(classes: Mapping[str, type], choices: Mapping[str, Any]) -> None:
-    """Refuse data, a tokenizer, metrics or an output layer that are for models of another task."""
-    if "model" not in classes:
-        return
-    task = _task(classes["model"])
-    labelled = task == "classify"
-    fits: dict[str, Callable[[type], bool]] = {
-        "data": lambda cls: (not signatures.missing_members(cls, LabelledCorpus)) == labelled,
-        "tokenizer": lambda cls: (cls is WordPieces) == labelled,
-        "metrics": lambda cls: _METRICS_OF.get(cls, "translate") == task,
-        "output": lambda cls: bool(getattr(cls, "classifies", labelled)) == labelled,
-    }
-    does = {"classify": "classifies texts", "translate": "generates text", "generate": "generates text"}[task]
-    other = "models that generate" if labelled else "models that classify"
-    for group, fit in fits.items():
-        if group in classes and not fit(classes[group]):
-            fitting = [name for name, cls in _choices_of(group).items() if fit(cls)]
-            if group == "metrics":
-                kinds = {"classify": "models that classify", "translate": "models that translate", "generate": "language models"}
-                other = kinds[_METRICS_OF.get(classes[group], "translate")]
-                does = {"classify": does, "translate": "reads a source", "generate": "reads no source"}[task]
-            unfit = f"{owner('model', choices)} {does}; {owner(group, choices)} is for {other}."
-            raise RequestError(f"{unfit} Use {group}={join_or(fitting)}.")
-
-
-def _check_source(classes: Mapping[str, type], values: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
-    """Refuse data of one side, or cut into blocks, for a model that reads a source."""
-    if not {"model", "data"} <= set(classes) or not _reads_source(classes["model"]):
-        return
-    if signatures.missing_members(classes["data"], Corpus):
-        return  # labelled texts
-    data = values["data"]
-    whole = [name for name, cls in _choices_of("data").items() if _has_source(cls, read_settings(f"data/{name}"))]
-    if not _has_source(classes["data"], data):
-        settable = "source_language" in data
-        why = "has none while data.source_language is null" if settable else "has none"
-        way = "Set data.source_language" if settable else f"Use data={join_or(whole)}"
-    elif data.get("block") is not None:
-        why, way = f"is cut into blocks by data.block={data['block']}, which have none", "Use data.block=null"
-    else:
-        return
-    fitting = [name for name, cls in _choices_of("model").items() if not _reads_source(cls)]
-    other = f", or model={join_or(fitting)}" if fitting else ""
-    raise RequestError(f"{owner('model', choices)} reads a source; {owner('data', choices)} {why}. {way}{other}.")
-
-
-def _reads_source(model: type) -> bool:
-    return bool(getattr(model, "reads_source", True))
-
-
-def _has_source(corpus: type, settings: Mapping[str, Any]) -> bool:
-    """Whether a data choice holds pairs: not if its source_language, a setting or the class's, is None."""
-    languages = settings.get("source_language", getattr(corpus, "source_language", ""))
-    return languages is not None and not signatures.missing_members(corpus, Corpus)
-
-
-def owner(group: str, choices: Mapping[str, Any]) -> str:
-    """What the user calls a part of the config: "model=transformer"."""
-    return f"{group}={choices[group]}" if choices.get(group) else group
-
-
-def _check_fit(key: str, cls: type, classes: Mapping[str, type], choices: Mapping[str, Any]) -> None:
-    """Refuse `cls` where it asks for another part (by a parameter named for that group) that is not what it needs."""
-    for group, needed in _needs(cls).items():
-        if group not in classes or not signatures.missing_members(classes[group], needed):
-            continue
-        mine = [name for name, other in _choices_of(key).items() if _accepts(other, group, classes[group])]
-        theirs = [name for name, other in _choices_of(group).items() if not signatures.missing_members(other, needed)]
-        ways = [f"{name}={join_or(options)}" for name, options in ((key, mine), (group, theirs)) if options]
-        use = f" Use {', or '.join(ways)}." if ways else ""
-        kind = _KINDS.get(needed.__name__, f"a {needed.__name__}")
-        raise RequestError(f"{owner(key, choices)} needs {kind}; {owner(group, choices)} is not one.{use}")
-
-
-def _needs(cls: type) -> dict[str, type]:
-    return {n: p.annotation for n, p in signatures.parameters(cls).items() if n in PROTOCOLS and isinstance(p.annotation, type)}
-
-
-def _accepts(cls: type, group: str, other: type) -> bool:
-    return not signatures.missing_members(other, _needs(cls).get(group, object))
-
-
-def _choices_of(group: str) -> dict[str, type]:
-    """The classes of a group's shipped choices."""
-    return {name: resolve(read_settings(f"{group}/{name}"), group) for name in group_choices(group)}
+    fitness.check_fit(classes, values, choices)
 
 
 def make(node: DictConfig | Mapping[str, Any], group: str, **passed: Any) -> Any:
@@ -264,7 +159,7 @@ def _tied(config: DictConfig, model: Any, vocab_size: int) -> nn.Parameter | Non
     """The target embedding where output.tied asks to share it."""
     if not config.output.get("tied", False):
         return None
-    name = owner("model", config.get("choices", {}))
+    name = fitness.owner("model", config.get("choices", {}))
     if not isinstance(getattr(model, "embedding", None), nn.Embedding):
         raise RequestError(f"output.tied=true shares the target embedding, but {name} has none. Use output.tied=false.")
     weight = model.embedding.weight
@@ -305,7 +200,7 @@ def prepared(
 def reads_source(config: DictConfig) -> bool:
     """Whether the source side of the data is read: a language model reads none, and blocks are cut from one side."""
     if "model" in config:
-        return _reads_source(resolve(config.model, "model"))
+        return fitness.reads_source(resolve(config.model, "model"))
     return not is_running_text(config)
 
 
@@ -353,13 +248,7 @@ def is_running_text(config: DictConfig) -> bool:
 
 def task_of(config: DictConfig) -> Task:
     """What the config's model is for: it classifies texts, translates them, or, a language model, generates them."""
-    return _task(resolve(config.model, "model"))
-
-
-def _task(model: type) -> Task:
-    if not signatures.missing_members(model, Classifier):
-        return "classify"
-    return "translate" if _reads_source(model) else "generate"
+    return fitness.task_for(resolve(config.model, "model"))
 
 
 def task_of_checkpoint(folder: Path, trust: Sequence[str] = ()) -> Task:
@@ -393,5 +282,5 @@ def evaluation_data(trained: DictConfig, config: DictConfig) -> DictConfig:
     if "model" in trained:
         classes = {"model": resolve(trained.model, "model"), "data": resolve(plain(node), "data")}
         named = {"model": trained.get("choices", {}).get("model"), "data": choices.get("data")}
-        _check_source(classes, {"data": plain(node)}, named)
+        fitness.check_source(classes, {"data": plain(node)}, named)
     return node

@@ -50,9 +50,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "restore": frozenset({"groups"}),
     "hydra_main": frozenset({"grammar"}),
     "compose": frozenset({"groups", "hydra_main", "listing", "settings", "signatures"}),
+    "fitness": frozenset({"groups", "listing", "signatures", "models.base", "data", "metrics"}),
     "build": frozenset(
-        {"compose", "groups", "listing", "restore", "runtime", "settings", "signatures", "outputs.base", "models.base", "data"}
-        | {"metrics"}
+        {"compose", "fitness", "groups", "listing", "restore", "runtime", "settings", "signatures", "outputs.base", "data"}
     ),
     "classifying": frozenset({"build", "data", "data.batch", "outputs.base", "runtime", "training"}),
     "ensemble": frozenset({"decoding", "data", "data.batch", "runtime"}),
