@@ -1,7 +1,7 @@
 """From a config to objects: composes it, checks it, builds what it names, and makes a model again from a checkpoint.
 
 The only place that instantiates. A mistake is found before any data is read: keys, types and ranges from the constructors'
-signatures, and whether choices fit each other from the hints of what they ask for (`model: Generator`).
+signatures, and whether choices fit each other (fitness.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor, nn
 
-from seqgen_cli import signatures
+from seqgen_cli import fitness, signatures
 from seqgen_cli.compose import compose, plain
 from seqgen_cli.data.corpora import TargetSide
 from seqgen_cli.data.labelled import LabelledCorpus
@@ -24,7 +24,7 @@ from seqgen_cli.data.prepare import Prepared, prepare
 from seqgen_cli.data.prepare_labelled import prepare_labelled
 from seqgen_cli.data.tokenizers import load_pair
 from seqgen_cli.errors import RequestError, SeqgenError
-from seqgen_cli.fitness import Task, check_choices, check_source, does_read_source, owner, task_for
+from seqgen_cli.fitness import Task
 from seqgen_cli.groups import PASSED, resolve
 from seqgen_cli.listing import group_choices, groups, read_settings
 from seqgen_cli.outputs.base import OutputLayer
@@ -68,12 +68,12 @@ def check(config: DictConfig) -> None:
         if isinstance(value, dict) and "_target_" in value:
             classes[key] = resolve(value, key)
             settings = {name: item for name, item in value.items() if name != "_target_"}
-            signatures.check_call(classes[key], settings, key, owner(key, choices), PASSED.get(key, frozenset()))
+            signatures.check_call(classes[key], settings, key, fitness.owner(key, choices), PASSED.get(key, frozenset()))
         elif key in TOP_LEVEL:
             signatures.check_value(TOP_LEVEL[key], value, key)
         elif key != "choices" and key not in groups():
             raise RequestError(f"{key} is not a setting.{did_you_mean(key, [*TOP_LEVEL, *groups()])}")
-    check_choices(classes, values, choices)
+    fitness.check_fit(classes, values, choices)
 
 
 def make(node: DictConfig | Mapping[str, Any], group: str, **passed: Any) -> Any:
@@ -159,7 +159,7 @@ def _tied(config: DictConfig, model: Any, vocab_size: int) -> nn.Parameter | Non
     """The target embedding where output.tied asks to share it."""
     if not config.output.get("tied", False):
         return None
-    name = owner("model", config.get("choices", {}))
+    name = fitness.owner("model", config.get("choices", {}))
     if not isinstance(getattr(model, "embedding", None), nn.Embedding):
         raise RequestError(f"output.tied=true shares the target embedding, but {name} has none. Use output.tied=false.")
     weight = model.embedding.weight
@@ -200,7 +200,7 @@ def prepared(
 def reads_source(config: DictConfig) -> bool:
     """Whether the source side of the data is read: a language model reads none, and blocks are cut from one side."""
     if "model" in config:
-        return does_read_source(resolve(config.model, "model"))
+        return fitness.reads_source(resolve(config.model, "model"))
     return not is_running_text(config)
 
 
@@ -248,7 +248,7 @@ def is_running_text(config: DictConfig) -> bool:
 
 def task_of(config: DictConfig) -> Task:
     """What the config's model is for: it classifies texts, translates them, or, a language model, generates them."""
-    return task_for(resolve(config.model, "model"))
+    return fitness.task_for(resolve(config.model, "model"))
 
 
 def task_of_checkpoint(folder: Path, trust: Sequence[str] = ()) -> Task:
@@ -282,5 +282,5 @@ def evaluation_data(trained: DictConfig, config: DictConfig) -> DictConfig:
     if "model" in trained:
         classes = {"model": resolve(trained.model, "model"), "data": resolve(plain(node), "data")}
         named = {"model": trained.get("choices", {}).get("model"), "data": choices.get("data")}
-        check_source(classes, {"data": plain(node)}, named)
+        fitness.check_source(classes, {"data": plain(node)}, named)
     return node

@@ -111,7 +111,7 @@ class Ensemble:
         with self.evaluating(), torch.no_grad():
             for rows in self._plan(*([len(ids) + 1 for ids in side] for side in sides)):
                 sources = None if source_ids is None else [source_ids[row] for row in rows]
-                batch = self._batch(rows, [target_ids[row] for row in rows], sources)
+                batch = self._batch(rows, sources, [target_ids[row] for row in rows])
                 for row, log_prob in zip(rows, _sums(self.log_probs(batch), batch), strict=True):
                     results[row] = Likelihood(log_prob, len(target_ids[row]) + 1, len(texts[row]))
         return [result for result in results if result is not None]
@@ -133,7 +133,7 @@ class Ensemble:
         specials = Specials(tokenizer.pad, tokenizer.unk, tokenizer.bos, tokenizer.eos, self.start)
         with self.runtime.autocast():
             forced = self._forced(prefixes)
-            found = generate(self.networks, decoder, self._batch(index, None, sources), specials, None, *forced)
+            found = generate(self.networks, decoder, self._batch(index, sources, None), specials, None, *forced)
         ids_BKT, lengths_BK, truncated_BK = found.ids_BKT.tolist(), found.lengths_BK.tolist(), found.truncated_BK.tolist()
         log_probs_BK, scores_BK = found.log_probs_BK.tolist(), found.scores_BK.tolist()
         results = []
@@ -170,8 +170,8 @@ class Ensemble:
     def _batch(
         self,
         index: Sequence[int] | np.ndarray,
-        targets: Sequence[np.ndarray] | None,
         sources: Sequence[np.ndarray] | None,
+        targets: Sequence[np.ndarray] | None,
     ) -> Batch:
         target = self.target_tokenizer
         source = self.source_tokenizer or target

@@ -1,4 +1,5 @@
-"""Whether the choices of a run fit each other: what each constructor asks for, the model's task, the sides of the data."""
+"""Whether the choices of a run fit each other: from what a constructor's hints ask for (`model: Generator`), from what the
+model is for (classifying, translating, generating text from no source), and from the sides that the data have."""
 
 from __future__ import annotations
 
@@ -30,19 +31,26 @@ _KINDS = {
 }
 
 
-def check_choices(classes: Mapping[str, type], values: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
+def check_fit(classes: Mapping[str, type], values: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
     """Refuse choices that do not fit each other.
 
     Args:
-        classes: the class that each group's choice names. values: the whole config. choices: the groups' choices by name.
+        classes: of each group chosen. values: the config as plain data. choices: the name of each group's choice.
 
     Raises:
-        RequestError: names two choices, and what would fit.
+        RequestError: names both choices, and what would fit.
     """
     for key, cls in classes.items():
-        _check_fit(key, cls, classes, choices)
+        _check_needs(key, cls, classes, choices)
     _check_task(classes, choices)
     check_source(classes, values, choices)
+
+
+def task_for(model: type) -> Task:
+    """What models of this class are for."""
+    if not signatures.missing_members(model, Classifier):
+        return "classify"
+    return "translate" if reads_source(model) else "generate"
 
 
 def _check_task(classes: Mapping[str, type], choices: Mapping[str, Any]) -> None:
@@ -76,9 +84,13 @@ def _check_task(classes: Mapping[str, type], choices: Mapping[str, Any]) -> None
             raise RequestError(f"{unfit} Use {group}={join_or(fitting)}.")
 
 
+def _labelled(data: type) -> bool:
+    return not signatures.missing_members(data, LabelledCorpus)
+
+
 def check_source(classes: Mapping[str, type], values: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
     """Refuse data of one side, or cut into blocks, for a model that reads a source."""
-    if not {"model", "data"} <= set(classes) or not does_read_source(classes["model"]):
+    if not {"model", "data"} <= set(classes) or not reads_source(classes["model"]):
         return
     if signatures.missing_members(classes["data"], Corpus):
         return  # labelled texts
@@ -92,13 +104,13 @@ def check_source(classes: Mapping[str, type], values: Mapping[str, Any], choices
         why, way = f"is cut into blocks by data.block={data['block']}, which have none", "Use data.block=null"
     else:
         return
-    fitting = [name for name, cls in _choices_of("model").items() if not does_read_source(cls)]
+    fitting = [name for name, cls in _choices_of("model").items() if not reads_source(cls)]
     other = f", or model={join_or(fitting)}" if fitting else ""
     raise RequestError(f"{owner('model', choices)} reads a source; {owner('data', choices)} {why}. {way}{other}.")
 
 
-def does_read_source(model: type) -> bool:
-    """Whether a model's class reads the source side of its data."""
+def reads_source(model: type) -> bool:
+    """Whether models of this class have a source: all but language models, which say so."""
     return bool(getattr(model, "reads_source", True))
 
 
@@ -113,7 +125,7 @@ def owner(group: str, choices: Mapping[str, Any]) -> str:
     return f"{group}={choices[group]}" if choices.get(group) else group
 
 
-def _check_fit(key: str, cls: type, classes: Mapping[str, type], choices: Mapping[str, Any]) -> None:
+def _check_needs(key: str, cls: type, classes: Mapping[str, type], choices: Mapping[str, Any]) -> None:
     """Refuse `cls` where it asks for another part (by a parameter named for that group) that is not what it needs."""
     for group, needed in _needs(cls).items():
         if group not in classes or not signatures.missing_members(classes[group], needed):
@@ -137,14 +149,3 @@ def _accepts(cls: type, group: str, other: type) -> bool:
 def _choices_of(group: str) -> dict[str, type]:
     """The classes of a group's shipped choices."""
     return {name: resolve(read_settings(f"{group}/{name}"), group) for name in group_choices(group)}
-
-
-def _labelled(data: type) -> bool:
-    return not signatures.missing_members(data, LabelledCorpus)
-
-
-def task_for(model: type) -> Task:
-    """What a model's class is for."""
-    if not signatures.missing_members(model, Classifier):
-        return "classify"
-    return "translate" if does_read_source(model) else "generate"

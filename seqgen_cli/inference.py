@@ -133,7 +133,7 @@ class Translator(Ensemble):
         results: list[Alignment | None] = [None] * len(sources)
         with self.evaluating(), torch.no_grad():
             for rows in self._plan(_lengths(source_ids), _lengths(target_ids)):
-                batch = self._batch(rows, [target_ids[row] for row in rows], [source_ids[row] for row in rows])
+                batch = self._batch(rows, [source_ids[row] for row in rows], [target_ids[row] for row in rows])
                 with self.runtime.autocast():
                     weights_BTS = model.alignments(batch).float().cpu().numpy()
                 for row, weights_TS in zip(rows, weights_BTS, strict=True):

@@ -52,8 +52,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "compose": frozenset({"groups", "hydra_main", "listing", "settings", "signatures"}),
     "fitness": frozenset({"groups", "listing", "signatures", "models.base", "data", "metrics"}),
     "build": frozenset(
-        {"compose", "fitness", "groups", "listing", "restore", "runtime", "settings", "signatures"}
-        | {"outputs.base", "models.base", "data"}
+        {"compose", "fitness", "groups", "listing", "restore", "runtime", "settings", "signatures", "outputs.base", "data"}
     ),
     "classifying": frozenset({"build", "data", "data.batch", "outputs.base", "runtime", "training"}),
     "ensemble": frozenset({"decoding", "data", "data.batch", "runtime"}),

@@ -113,7 +113,7 @@ def test_choices_that_do_not_fit_name_both_and_what_would(own_choices, capsys) -
     assert code == 2
     assert err == (
         "seqgen: objective=mixing needs a model that generates; model=bag is not one. "
-        "Use objective=mle, or model=attention, rnn, transformer or transformer_base.\n"
+        "Use objective=mle, or model=attention, rnn, rnn_lm, transformer, transformer_base or transformer_lm.\n"
     )
 
 
