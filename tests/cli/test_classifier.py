@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import json
 import re
@@ -20,13 +21,14 @@ from seqgen_cli.cli import main
 from seqgen_cli.data.features import FeatureStore
 from seqgen_cli.errors import RequestError
 from seqgen_cli.training import journal
+from tests.numerics.test_labelled_corpora import write_archive
 
 pytest.importorskip("transformers")
 
 TINY = [
-    *("model=bert_gru", "model.encoder=tiny", "model.gru_hidden=24", "tokenizer.vocab_size=400"),
-    *("data=mini_reviews", "data.train_size=240", "data.valid_size=60", "data.test_size=60", "batching.sentences=32"),
-    *("trainer.tensorboard=false", "trainer.progress=false", "runtime.device=cpu", "runtime.threads=1"),
+    *("model=bert_gru", "model.encoder=tiny", "model.gru_hidden=8", "tokenizer.vocab_size=400"),
+    *("data=mini_reviews", "data.train_size=96", "data.valid_size=30", "data.test_size=30", "batching.sentences=32"),
+    *("trainer.tensorboard=false", "trainer.plots=false", "trainer.progress=false", "runtime.device=cpu", "runtime.threads=1"),
 ]
 
 
@@ -62,7 +64,7 @@ def test_a_run_holds_samples_figures_and_a_frozen_encoder(run: Path) -> None:
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     measured = [record for record in records if "valid_nll" in record]
     assert len(measured) == 2 and {"valid_accuracy", "valid_f1", "valid_roc_auc"} <= set(measured[0])
-    assert records[-1]["texts"] == 2 * 240 and all(record["texts_per_second"] > 0 for record in records if "loss" in record)
+    assert records[-1]["texts"] == 2 * 96 and all(record["texts_per_second"] > 0 for record in records if "loss" in record)
     assert not any("token" in name for record in records for name in record)
     assert re.search(r"epoch 2\.00, [\d.,]+ texts/s", (run / "train.log").read_text())
     assert "reference: " in next((run / "samples").iterdir()).read_text()
@@ -92,7 +94,7 @@ def test_the_cache_changes_nothing(tmp_path: Path) -> None:
     """Dropout 0, fp32: the same weights to rounding whether features are kept on disk, in memory or not at all."""
     runs = {}
     for place in ("none", "memory", "disk"):
-        more = (f"data.features={place}", "data.features_dtype=fp32", "model.dropout=0", "trainer.steps=6")
+        more = (f"data.features={place}", "data.features_dtype=fp32", "model.dropout=0", "trainer.steps=4")
         runs[place] = weights(train(tmp_path / place, *more))
     for place in ("memory", "disk"):
         for name, weight in runs["none"].items():
@@ -104,8 +106,8 @@ def test_eval_writes_figures_and_plots(run: Path, folder: Path, tmp_path: Path) 
     place = tmp_path / "figures.json"
     assert main(["eval", "--ckpt", str(run), "--json", str(place), f"runtime.cache_folder={folder}/cache"]) == 0
     figures = json.loads(place.read_text())
-    assert figures["texts"] == 60 and sum(map(sum, figures["confusion"])) == 60
-    assert figures["accuracy"] == pytest.approx((figures["confusion"][0][0] + figures["confusion"][1][1]) / 60)
+    assert figures["texts"] == 30 and sum(map(sum, figures["confusion"])) == 30
+    assert figures["accuracy"] == pytest.approx((figures["confusion"][0][0] + figures["confusion"][1][1]) / 30)
     assert figures["accuracy_low"] <= figures["accuracy"] <= figures["accuracy_high"]
     (written,) = (run / "eval").iterdir()
     assert {path.name for path in written.iterdir()} == {"roc.png", "confusion.png", "reliability.png", "predictions.jsonl"}
@@ -174,11 +176,9 @@ def test_a_dry_run_counts_texts_and_word_pieces(folder: Path, capsys: pytest.Cap
     assert main(["train", *TINY, *places, "--dry-run", "trainer.epochs=null"]) == 0
     figures = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert (
-        figures["train examples"] == "240"
-        and figures["batches per epoch"] == "8"
-        and int(figures["updates"].replace(",", "")) > 0
+        figures["train examples"] == "96" and figures["batches per epoch"] == "3" and int(figures["updates"].replace(",", "")) > 0
     )
-    assert int(figures["train word pieces"].replace(",", "")) > 10 * 240 and "train source tokens" not in figures
+    assert int(figures["train word pieces"].replace(",", "")) > 10 * 96 and "train source tokens" not in figures
     assert int(figures["trainable parameters"].replace(",", "")) < int(figures["parameters"].replace(",", ""))
     assert not (folder / "none").exists()
 
@@ -214,3 +214,22 @@ def test_parameters_of_the_reference_without_data_or_hub(tmp_path: Path) -> None
     assert main(["bench", "model=bert_gru", "--parameters-only", "--json", str(place)]) == 0
     figures = json.loads(place.read_text())
     assert figures["parameters"] == 112_241_409 and figures["trainable_parameters"] == 2_759_169
+
+
+def test_the_recipe_compares_the_accuracy_of_both_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = Path(__file__).parents[2] / "recipes" / "imdb_bert_gru"
+    monkeypatch.syspath_prepend(str(recipe))
+    accuracy = importlib.import_module("accuracy")
+    archive = write_archive(tmp_path / "reviews.tar", 20)
+    places = [f"runtime.runs_folder={tmp_path}/runs", f"runtime.cache_folder={tmp_path}/cache"]
+    own = [*(word for word in TINY if not word.startswith(("data", "model=", "batching")))]
+    accuracy.compare(str(archive), "12", "1", *places, *own, "data.expected_reviews=null")
+    runs = sorted((tmp_path / "runs").iterdir())
+    configs = [(run / "config.yaml").read_text() for run in runs]
+    assert sorted("random_batches.RandomBatches" in config for config in configs) == [False, True]
+    assert sorted("features: none" in config for config in configs) == [False, True]
+    printed = capsys.readouterr().out.splitlines()
+    found = [float(line.split("accuracy ")[1].split(",")[0]) for line in printed if "validation accuracy" in line]
+    assert printed[-1] == f"difference in accuracy: {100 * (found[1] - found[0]):+.2f} points"

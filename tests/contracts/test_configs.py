@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from omegaconf import open_dict
 from torch import nn
 
 from seqgen_cli import build
@@ -84,6 +85,14 @@ def test_every_choice_is_composed_checked_and_built(path: Path, tmp_path, monkey
 def test_every_command_and_experiment_is_composed_and_checked(path: Path) -> None:
     config = build.compose(path.stem) if path in COMPOSED else build.compose("train", [f"experiment={path.stem}"])
     build.check(config)
+    if path in COMPOSED:
+        assert config.choices == {group: name for group, name in default_groups(path.stem).items() if "hydra/" not in group}
+    else:
+        assert config.choices.experiment == path.stem
+    with open_dict(config):
+        config.sead = 1
+    with pytest.raises(RequestError, match="sead is not a setting"):  # so it was looked at
+        build.check(config)
 
 
 def test_every_file_on_disk_is_one_of_those_tested() -> None:

@@ -17,6 +17,7 @@ from seqgen_cli.cli import main
 from seqgen_cli.commands import train
 from seqgen_cli.commands.averaging import mean_weights
 from seqgen_cli.commands.session import Session
+from seqgen_cli.commands.validation import Validation
 from seqgen_cli.errors import RequestError
 from seqgen_cli.training import checkpoints
 from seqgen_cli.training.trainer import Trainer, Watch
@@ -200,7 +201,11 @@ def test_a_metric_that_is_not_one_is_refused_before_training(asked: list[str], c
     assert "blue is not a metric" in capsys.readouterr().err
 
 
-def test_metrics_are_strict_json(asked: list[str]) -> None:
+def test_metrics_are_strict_json_whatever_was_measured(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = {"nll": 1.0, "perplexity": float("inf"), "odd": float("nan")}
+    monkeypatch.setattr(Validation, "likelihood", lambda *_: measured)
     folder = Path(run(*asked, "trainer.steps=2")["run"])
-    for line in [*(folder / "metrics.jsonl").read_text().splitlines(), (folder / "result.json").read_text()]:
-        json.loads(line, parse_constant=lambda name: pytest.fail(name))
+    lines = [*(folder / "metrics.jsonl").read_text().splitlines(), (folder / "result.json").read_text()]
+    parsed = [json.loads(line, parse_constant=lambda name: pytest.fail(name)) for line in lines]
+    for name, value in {"nll": 1.0, "perplexity": None, "odd": None}.items():
+        assert parsed[-1][f"last_{name}"] == parsed[-2][f"valid_{name}"] == value
