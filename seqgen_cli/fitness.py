@@ -54,28 +54,42 @@ def task_for(model: type) -> Task:
 
 
 def _check_task(classes: Mapping[str, type], choices: Mapping[str, Any]) -> None:
-    """Refuse data, a tokenizer, metrics or an output layer that are for models of another task."""
-    if "model" not in classes:
+    """Refuse data, a tokenizer, metrics or an output layer that are for models of another task.
+
+    Where data are prepared without a model, they are what the tokenizer has to fit.
+    """
+    decides = "model" if "model" in classes else "data"
+    if decides not in classes or (decides == "data" and "tokenizer" not in classes):
         return
-    task = task_for(classes["model"])
+    task = task_for(classes["model"]) if decides == "model" else "classify" if _is_labelled(classes["data"]) else "translate"
     labelled = task == "classify"
     fits: dict[str, Callable[[type], bool]] = {
-        "data": lambda cls: (not signatures.missing_members(cls, LabelledCorpus)) == labelled,
+        "data": lambda cls: _is_labelled(cls) == labelled,
         "tokenizer": lambda cls: (cls is WordPieces) == labelled,
         "metrics": lambda cls: _METRICS_OF.get(cls, "translate") == task,
         "output": lambda cls: bool(getattr(cls, "classifies", labelled)) == labelled,
     }
-    does = {"classify": "classifies texts", "translate": "generates text", "generate": "generates text"}[task]
-    other = "models that generate" if labelled else "models that classify"
     for group, fit in fits.items():
         if group in classes and not fit(classes[group]):
             fitting = [name for name, cls in _choices_of(group).items() if fit(cls)]
-            if group == "metrics":
-                kinds = {"classify": "models that classify", "translate": "models that translate", "generate": "language models"}
-                other = kinds[_METRICS_OF.get(classes[group], "translate")]
-                does = {"classify": does, "translate": "reads a source", "generate": "reads no source"}[task]
-            unfit = f"{owner('model', choices)} {does}; {owner(group, choices)} is for {other}."
+            does, other = _unlike(task, None if group != "metrics" else _METRICS_OF.get(classes[group], "translate"))
+            does = does if decides == "model" else f"is for models that {'classify' if labelled else 'generate'}"
+            unfit = f"{owner(decides, choices)} {does}; {owner(group, choices)} is for {other}."
             raise RequestError(f"{unfit} Use {group}={join_or(fitting)}.")
+
+
+def _unlike(task: Task, other: Task | None) -> tuple[str, str]:
+    """What a model for this task does, and which models another choice is for: those for the `other` task, or (None) those
+    that classify where this one generates, and the other way round."""
+    if other is None or task == "classify":
+        does = "classifies texts" if task == "classify" else "generates text"
+        return does, "models that generate" if task == "classify" else "models that classify"
+    kinds = {"classify": "models that classify", "translate": "models that translate", "generate": "language models"}
+    return "reads a source" if task == "translate" else "reads no source", kinds[other]
+
+
+def _is_labelled(corpus: type) -> bool:
+    return not signatures.missing_members(corpus, LabelledCorpus)
 
 
 def check_source(classes: Mapping[str, type], values: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
