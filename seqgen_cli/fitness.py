@@ -61,31 +61,35 @@ def _check_task(classes: Mapping[str, type], choices: Mapping[str, Any]) -> None
     decides = "model" if "model" in classes else "data"
     if decides not in classes or (decides == "data" and "tokenizer" not in classes):
         return
-    task: Task = task_for(classes["model"]) if decides == "model" else "classify" if _labelled(classes["data"]) else "translate"
+    task = task_for(classes["model"]) if decides == "model" else "classify" if _is_labelled(classes["data"]) else "translate"
     labelled = task == "classify"
     fits: dict[str, Callable[[type], bool]] = {
-        "data": lambda cls: _labelled(cls) == labelled,
+        "data": lambda cls: _is_labelled(cls) == labelled,
         "tokenizer": lambda cls: (cls is WordPieces) == labelled,
         "metrics": lambda cls: _METRICS_OF.get(cls, "translate") == task,
         "output": lambda cls: bool(getattr(cls, "classifies", labelled)) == labelled,
     }
-    does = {"classify": "classifies texts", "translate": "generates text", "generate": "generates text"}[task]
-    if decides == "data":
-        does = "is for models that classify" if labelled else "is for models that generate"
-    other = "models that generate" if labelled else "models that classify"
     for group, fit in fits.items():
         if group in classes and not fit(classes[group]):
             fitting = [name for name, cls in _choices_of(group).items() if fit(cls)]
-            if group == "metrics":
-                kinds = {"classify": "models that classify", "translate": "models that translate", "generate": "language models"}
-                other = kinds[_METRICS_OF.get(classes[group], "translate")]
-                does = {"classify": does, "translate": "reads a source", "generate": "reads no source"}[task]
+            does, other = _unlike(task, None if group != "metrics" else _METRICS_OF.get(classes[group], "translate"))
+            does = does if decides == "model" else f"is for models that {'classify' if labelled else 'generate'}"
             unfit = f"{owner(decides, choices)} {does}; {owner(group, choices)} is for {other}."
             raise RequestError(f"{unfit} Use {group}={join_or(fitting)}.")
 
 
-def _labelled(data: type) -> bool:
-    return not signatures.missing_members(data, LabelledCorpus)
+def _unlike(task: Task, other: Task | None) -> tuple[str, str]:
+    """What a model for this task does, and which models another choice is for: those for the `other` task, or (None) those
+    that classify where this one generates, and the other way round."""
+    if other is None or task == "classify":
+        does = "classifies texts" if task == "classify" else "generates text"
+        return does, "models that generate" if task == "classify" else "models that classify"
+    kinds = {"classify": "models that classify", "translate": "models that translate", "generate": "language models"}
+    return "reads a source" if task == "translate" else "reads no source", kinds[other]
+
+
+def _is_labelled(corpus: type) -> bool:
+    return not signatures.missing_members(corpus, LabelledCorpus)
 
 
 def check_source(classes: Mapping[str, type], values: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
