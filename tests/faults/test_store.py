@@ -258,11 +258,11 @@ print(anonymous())
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_memory_of_cleaning_does_not_follow_the_corpus(tmp_path: Path) -> None:
-    """Ten times the corpus (8 MB more text) may not cost 3 MB more memory."""
+    """Ten times the corpus (8 MB more text, twice that as strings of Python) may not cost 5 MB more memory."""
     used = []
     for count in (10_000, 100_000):
         folder = tmp_path / str(count)
         folder.mkdir()
         done = subprocess.run([sys.executable, "-c", MEMORY, str(folder), str(count)], capture_output=True, text=True, check=True)
         used.append(int(done.stdout))
-    assert used[1] - used[0] < 3_000, used
+    assert used[1] - used[0] < 5_000, used
