@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 import threading
@@ -16,6 +15,7 @@ import numpy as np
 import sentencepiece
 from annotated_types import Ge, Gt, Le
 
+from seqgen_cli.data.model_file import ModelFile
 from seqgen_cli.errors import RequestError, SeqgenError
 
 _LONGEST = 1000  # characters of a line that train the vocabulary: SentencePiece skips lines above 4,192 bytes
@@ -88,7 +88,7 @@ class TokenizerSettings(Protocol):
         ...
 
 
-class Tokenizer:
+class Tokenizer(ModelFile):
     """A SentencePiece model: lines to ids and back. Pickles, and gives the same ids in every process.
 
     Args:
@@ -99,8 +99,10 @@ class Tokenizer:
         RequestError: not a SentencePiece model, or one without `<s>`, `</s>` or the unknown token.
     """
 
+    kind, ending = "SentencePiece model", ".model"
+
     def __init__(self, model: bytes, name: str = "tokenizer") -> None:
-        self._model = model
+        super().__init__(model, name)
         self._processor = _processor(model, name)
         self.vocab_size: int = self._processor.vocab_size()
         self.unk: int = self._processor.unk_id()
@@ -114,16 +116,6 @@ class Tokenizer:
             )
         # Without a padding token any id may fill up rows: masks come from lengths, and no result depends on it.
         self.pad: int = self._processor.pad_id() if self._processor.pad_id() >= 0 else self.eos
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the model."""
-        return hashlib.sha256(self._model).hexdigest()
-
-    def encode(self, lines: Sequence[str]) -> list[np.ndarray]:
-        """Ids (int32) of each line, without `<s>` and `</s>`."""
-        flat, lengths = self.encode_flat(lines)
-        return np.split(flat, np.cumsum(lengths)[:-1]) if len(lines) else []
 
     def encode_flat(self, lines: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The ids of all lines in one array (int32), and the number of ids of each line (int64)."""
@@ -153,29 +145,6 @@ class Tokenizer:
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The subwords behind ids, as SentencePiece writes them (▁ for a space)."""
         return [self._processor.id_to_piece(int(number)) for number in ids]
-
-    def save(self, folder: Path, name: str) -> None:
-        """Write FOLDER/NAME.model."""
-        (folder / f"{name}.model").write_bytes(self._model)
-
-    @classmethod
-    def load(cls, folder: Path, name: str) -> Tokenizer:
-        """Read FOLDER/NAME.model."""
-        return cls.from_file(folder / f"{name}.model")
-
-    @classmethod
-    def from_file(cls, path: Path) -> Tokenizer:
-        """Read a SentencePiece model; RequestError names the file when there is none or it is none."""
-        try:
-            return cls(path.read_bytes(), str(path))
-        except OSError as error:
-            raise RequestError(f"The SentencePiece model {path} cannot be read: {error.strerror}.") from None
-
-    def __getstate__(self) -> bytes:
-        return self._model
-
-    def __setstate__(self, model: bytes) -> None:
-        self.__init__(model)  # type: ignore[misc]
 
 
 @dataclass(frozen=True)

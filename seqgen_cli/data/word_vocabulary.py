@@ -14,7 +14,6 @@ quotes, hyphens, slashes, characters of those scripts. Encoding the decoded text
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import unicodedata
@@ -23,12 +22,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, groupby
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy as np
 from annotated_types import Ge
 
+from seqgen_cli.data.model_file import ModelFile
 from seqgen_cli.errors import RequestError
 
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
@@ -41,7 +40,7 @@ _RIGHT = frozenset("([{$£€#@“‘¿¡")  # to what follows
 _BOTH = frozenset("-/、。「」『』・〜")  # to both, as characters of scripts without spaces do
 
 
-class WordVocabulary:
+class WordVocabulary(ModelFile):
     """Lines to ids and back: 0 padding, 1 the unknown word, 2 `<s>`, 3 `</s>`, then the words. Pickles.
 
     Args:
@@ -52,10 +51,11 @@ class WordVocabulary:
         RequestError: they are none.
     """
 
+    kind, ending = "word vocabulary", ".words.json"
     pad, unk, bos, eos = range(4)
 
     def __init__(self, model: bytes, name: str = "vocabulary") -> None:
-        self._model = model
+        super().__init__(model, name)
         self.lowercase, words = _read(model, name)
         self._words = [*SPECIALS, *words]
         self._ids = {word: number for number, word in enumerate(words, len(SPECIALS))}
@@ -66,21 +66,6 @@ class WordVocabulary:
         """The vocabulary of these words, the first with the first free id."""
         content = {"format": _FORMAT, "lowercase": lowercase, "words": list(words)}
         return cls(json.dumps(content, ensure_ascii=False, indent=0).encode())
-
-    @property
-    def model(self) -> bytes:
-        """What makes the same vocabulary again."""
-        return self._model
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the model."""
-        return hashlib.sha256(self._model).hexdigest()
-
-    def encode(self, lines: Sequence[str]) -> list[np.ndarray]:
-        """Ids (int32) of each line, without `<s>` and `</s>`."""
-        flat, lengths = self.encode_flat(lines)
-        return np.split(flat, np.cumsum(lengths)[:-1]) if len(lines) else []
 
     def encode_flat(self, lines: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The ids of all lines in one array (int32), and the number of ids of each line (int64)."""
@@ -97,29 +82,6 @@ class WordVocabulary:
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The words behind ids."""
         return [self._words[int(number)] for number in ids]
-
-    def save(self, folder: Path, name: str) -> None:
-        """Write FOLDER/NAME.words.json."""
-        (folder / f"{name}.words.json").write_bytes(self._model)
-
-    @classmethod
-    def load(cls, folder: Path, name: str) -> WordVocabulary:
-        """Read FOLDER/NAME.words.json; RequestError names the file when there is none or it is none."""
-        return cls.from_file(folder / f"{name}.words.json")
-
-    @classmethod
-    def from_file(cls, path: Path) -> WordVocabulary:
-        """Read a file that `save` wrote."""
-        try:
-            return cls(path.read_bytes(), str(path))
-        except OSError as error:
-            raise RequestError(f"The word vocabulary {path} cannot be read: {error.strerror}.") from None
-
-    def __getstate__(self) -> bytes:
-        return self._model
-
-    def __setstate__(self, model: bytes) -> None:
-        self.__init__(model)  # type: ignore[misc]
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,6 @@ REQUIRED = {
     "reviews": [*CLASSIFIER, "data.train=a.csv"],
     "wordpiece": CLASSIFIER,
     "classification": CLASSIFIER,
-    "language_model": ["model=rnn_lm"],
     "sigmoid": CLASSIFIER,
     "text": ["data.train=a", "data.valid=b", "data.source_language=ja", "data.target_language=en"],
 }
