@@ -15,7 +15,7 @@ from torch.nn.functional import logsigmoid
 
 from seqgen_cli.layers.rows import places
 from seqgen_cli.outputs import codes
-from seqgen_cli.outputs.draws import LEAST, best_of_all, excluded, pick
+from seqgen_cli.outputs.draws import LEAST, best_of_all, excluded, pick, remaining
 
 _WIDEN = 8
 _WHOLE_FROM = 16
@@ -139,17 +139,14 @@ def _children(layer: Any, hidden_ND: Tensor, log_p_NW: Tensor, child_NW: Tensor)
 def walk(layer: Any, hidden_ND: Tensor, uniform_N: Tensor, exclude_NX: Tensor | None) -> Tensor:
     """One word a row, by walking down from the root: the uniform number chooses a branch and is stretched to it. -1: none left.
 
-    A branch's mass is its probability less that of the excluded words under it. While some of its words are left it has
-    mass, whatever rounding says, and none when they are all excluded.
+    A branch's mass is its probability less that of the excluded words under it, as `remaining` says.
     """
     inner = layer.vocab_size - 1
     word_NX, here_NX, p_NX = excluded(layer, hidden_ND, exclude_NX)
     crown = layer.crown
     p_NE = crown(layer.upper_scores(hidden_ND)).double().exp()
     exit_NX = crown.exit_V[word_NX]
-    gone_NE = torch.zeros_like(p_NE).scatter_add(1, exit_NX, torch.where(here_NX, p_NX, 0.0))
-    words_gone_NE = torch.zeros_like(p_NE, dtype=torch.int64).scatter_add(1, exit_NX, here_NX.long())
-    rest_NE = torch.where(words_gone_NE < crown.leaves_E, (p_NE - gone_NE).clamp_min(LEAST), 0.0)
+    rest_NE = remaining(p_NE, crown.leaves_E, exit_NX, here_NX, p_NX)
     exit_N1, uniform_N1 = pick(rest_NE, uniform_N[:, None])
     child_N1, depth_N1, p_N1 = crown.exits_E[exit_N1], crown.depth_E[exit_N1], p_NE.gather(1, exit_N1)
     here_NX = here_NX & (exit_NX == exit_N1)
