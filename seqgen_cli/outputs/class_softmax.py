@@ -19,8 +19,8 @@ from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import RowTable
 from seqgen_cli.outputs import groupings
 from seqgen_cli.outputs.base import OutputLayer, banned, single
-from seqgen_cli.outputs.chunked_loss import row_chunks
-from seqgen_cli.outputs.draws import CHUNK_ELEMENTS, excluded, pick, pick_word, remaining
+from seqgen_cli.outputs.chunked_loss import CHUNK_ELEMENTS, row_chunks
+from seqgen_cli.outputs.draws import excluded, pick, pick_word, remaining
 from seqgen_cli.outputs.frequencies import by_frequency, floored, shuffled
 from seqgen_cli.outputs.grouped import Block, blocks, log_probs_of, word_log_probs
 

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from seqgen_cli.outputs.base import OutputLayer, banned
-from seqgen_cli.outputs.chunked_loss import row_chunks
+from seqgen_cli.outputs.chunked_loss import CHUNK_ELEMENTS, row_chunks
 
 LEAST = 1e-290
 """A probability above 0 and below any that matters."""
-CHUNK_ELEMENTS = 1 << 22
-"""Most log-probabilities held at once."""
 
 
 def best_of_all(layer: OutputLayer, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None) -> tuple[Tensor, Tensor]:
