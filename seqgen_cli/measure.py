@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -71,38 +72,59 @@ def matmul_rate(sizes: Sequence[tuple[int, int, int]], dtype: torch.dtype, devic
 
 
 class PeakMemory:
-    """Bytes in use at the highest point inside a `with`, over what was in use when it was entered.
+    """Bytes in use at the highest point inside a `with`, or several, over what was in use when this was made.
 
-    On CUDA what the allocator gave out; elsewhere the resident memory of the process, sampled every 2 ms by a thread.
+    On CUDA what the allocator gave out; elsewhere the resident memory of the process, whose highest point the kernel keeps
+    on Linux; on other systems a thread looks every 2 ms.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.peak_bytes = 0
         self._process = psutil.Process()
-        self._done = threading.Event()
-        self._sampler = threading.Thread(target=self._sample, daemon=True)
+        self._done: threading.Event | None = None
+        self._start = torch.cuda.memory_allocated(device) if device.type == "cuda" else self._resident()
 
     def __enter__(self) -> PeakMemory:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-            self._start = torch.cuda.memory_allocated(self.device)
-        else:
-            self._start = self._process.memory_info().rss
+        elif not _forget_high_water():
+            self._done = threading.Event()
+            self._sampler = threading.Thread(target=self._sample, args=(self._done,), daemon=True)
             self._sampler.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.device.type == "cuda":
-            self.peak_bytes = torch.cuda.max_memory_allocated(self.device) - self._start
-        else:
+            self._note(torch.cuda.max_memory_allocated(self.device))
+        elif self._done is not None:
             self._done.set()
             self._sampler.join()
-            self._note()
+            self._note(self._resident())
+        else:
+            self._note(_high_water())
 
-    def _sample(self) -> None:
-        while not self._done.wait(_SAMPLE_SECONDS):
-            self._note()
+    def _sample(self, done: threading.Event) -> None:
+        while not done.wait(_SAMPLE_SECONDS):
+            self._note(self._resident())
 
-    def _note(self) -> None:
-        self.peak_bytes = max(self.peak_bytes, self._process.memory_info().rss - self._start)
+    def _note(self, bytes_in_use: int) -> None:
+        self.peak_bytes = max(self.peak_bytes, bytes_in_use - self._start)
+
+    def _resident(self) -> int:
+        return int(self._process.memory_info().rss)
+
+
+def _forget_high_water() -> bool:
+    """Let the kernel's mark begin anew at what is resident now; False where there is none, or it may not be reset."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        return _high_water() > 0
+    except OSError:
+        return False
+
+
+def _high_water() -> int:
+    """The most bytes that were resident since the mark was reset."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")))

@@ -103,6 +103,8 @@ class Runtime:
             raise RequestError("runtime.precision=fp16 needs a GPU. On a CPU use bf16 or fp32.")
         if self.threads:
             torch.set_num_threads(self.threads)
+        # Gradients of large tables are allocated anew in every update; in pages of 4 kB, that takes longer than filling them.
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch at its first tensor
         torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it

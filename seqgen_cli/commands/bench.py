@@ -111,6 +111,9 @@ def _layer_alone(config: DictConfig, settings: LayerBench, runtime: Runtime) -> 
     if runtime.is_main:
         against = "; in brackets the share of plain full softmax's" if settings.reference else ""
         note = f"{settings.positions:,} positions of width {settings.hidden_size:,}{against}; {_machine(figures)}."
+        if "peaked_entropy_bits" in measured["layer"]:
+            flat, peak = (measured["layer"][f"{kind}entropy_bits"][-1] for kind in ("", "peaked_"))
+            note += f" Distributions have {flat:.1f} bits of entropy at the last size, the peaked ones {peak:.1f}."
         show(f"output={config.choices.output}", header, rows, [note])
     return figures
 

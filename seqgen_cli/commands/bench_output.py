@@ -8,6 +8,7 @@ Shapes: N positions, D hidden, V words.
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -38,6 +39,7 @@ class LayerBench:
         repeats: timed repetitions, after one to warm up.
         reference: also measure plain full softmax.
         search_k: of the exact search that is timed; 0: neither search nor sampling is.
+        peak: bits of entropy of the peaked distributions that search and sampling are timed on too; None: random ones only.
     """
 
     vocab_sizes: list[Annotated[int, Ge(2)]] | None = None
@@ -46,6 +48,7 @@ class LayerBench:
     repeats: Annotated[int, Ge(1)] = 5
     reference: bool = True
     search_k: Annotated[int, Ge(0)] = 5
+    peak: Annotated[float, Gt(0)] | None = 4.0
 
 
 class PlainSoftmax(OutputLayer):
@@ -69,24 +72,31 @@ class PlainSoftmax(OutputLayer):
 
 
 def measure(config: DictConfig, settings: LayerBench, runtime: Runtime) -> tuple[dict[str, Any], list[str], list[list[str]]]:
-    """The figures, and a table of them: its header and its rows."""
+    """The figures, and a table of them: its header and its rows.
+
+    Of the layer, and of plain softmax, lists over the sizes; then what a sweep's table shows: milliseconds of forward and
+    backward by size, the exponents of growth, and the shares of plain softmax at the last size.
+    """
     assert settings.vocab_sizes
-    figures: dict[str, Any] = {"vocab_sizes": settings.vocab_sizes}
-    name = config.choices.output
+    figures: dict[str, Any] = {"vocab_sizes": settings.vocab_sizes, "layer": {}, "plain": {}}
     for size in settings.vocab_sizes:
         counts_V = _counts(size)
+        sizes = {"hidden_size": settings.hidden_size, "vocab_size": size}
         makers: dict[str, Callable[[], OutputLayer]] = {
-            name: partial(
-                build.make, config.output, "output", hidden_size=settings.hidden_size, vocab_size=size, counts_V=counts_V
-            )
+            "layer": partial(build.make, config.output, "output", counts_V=counts_V, **sizes)
         }
         if settings.reference:
-            makers["plain softmax"] = partial(PlainSoftmax, settings.hidden_size, size)
+            makers["plain"] = partial(PlainSoftmax, **sizes)
         for label, make in makers.items():
             for key, value in _one(make, counts_V, config, settings, runtime).items():
-                figures.setdefault(f"{label}.{key}", []).append(value)
+                figures[label].setdefault(key, []).append(value)
             gc.collect()
-    return figures, *_table(figures, name, settings)
+    layer, plain = figures["layer"], figures["plain"]
+    figures["pass_ms"] = {str(size): 1e3 * value for size, value in zip(settings.vocab_sizes, layer["pass_seconds"], strict=True)}
+    if len(settings.vocab_sizes) > 1:
+        figures["growth"] = {key: growth(settings.vocab_sizes, layer[key]) for key in _COLUMNS if key in layer}
+    figures["share"] = {key: layer[key][-1] / max(plain[key][-1], 1e-12) for key in _COLUMNS if key in plain}
+    return figures, *_table(figures)
 
 
 def _counts(vocab_size: int) -> Tensor:
@@ -129,21 +139,69 @@ def _one(
         "peak_memory_bytes": float(memory.peak_bytes),
     }
     if settings.search_k:
-        with torch.no_grad(), runtime.autocast():
-            for key, work in (
-                ("topk_seconds", partial(layer.topk, hidden_ND, settings.search_k)),
-                ("sample_seconds", partial(layer.sample, hidden_ND, uniform_N)),
-            ):
-                figures[key] = min(timed(work, runtime.device) for _ in range(2))
+        with runtime.autocast():
+            figures |= _search(layer, hidden_ND.detach(), target_N, uniform_N, settings, runtime.device)
     return figures
 
 
+def _search(
+    layer: OutputLayer, hidden_ND: Tensor, target_N: Tensor, uniform_N: Tensor, settings: LayerBench, device: torch.device
+) -> dict[str, float]:
+    """Seconds of the exact search and of one sample for every position: random hidden vectors, then peaked distributions."""
+    vectors = {"": hidden_ND}
+    if settings.peak is not None:
+        vectors["peaked_"] = peaked(layer, hidden_ND, target_N, settings.peak)
+    figures = {}
+    with torch.no_grad():
+        for kind, vectors_ND in vectors.items():
+            figures[f"{kind}entropy_bits"] = _entropy_bits(layer, vectors_ND)
+            for key, work in (
+                ("topk_seconds", partial(layer.topk, vectors_ND, settings.search_k)),
+                ("sample_seconds", partial(layer.sample, vectors_ND, uniform_N)),
+            ):
+                figures[f"{kind}{key}"] = min(timed(work, device) for _ in range(2))
+    return figures
+
+
+def peaked(layer: OutputLayer, hidden_ND: Tensor, target_N: Tensor, bits: float) -> Tensor:
+    """h + c g, g the unit vector along which log p(target | h) rises fastest: c makes the mean entropy as large as asked for.
+
+    By bisection, on the first positions: the larger c, the more of the mass is the target's. Where no c makes the entropy so
+    small, the largest tried.
+    """
+    start_ND = hidden_ND.clone().requires_grad_()
+    (gradient_ND,) = torch.autograd.grad(layer.score(start_ND, target_N).sum(), start_ND)
+    unit_ND = nn.functional.normalize(gradient_ND, dim=1)
+
+    def entropy(scale: float) -> float:
+        return _entropy_bits(layer, hidden_ND + scale * unit_ND)
+
+    low, high = 0.0, 1.0
+    while entropy(high) > bits and high < _FARTHEST:
+        low, high = high, 2 * high
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (middle, high) if entropy(middle) > bits else (low, middle)
+    return hidden_ND + high * unit_ND
+
+
+@torch.no_grad()
+def _entropy_bits(layer: OutputLayer, hidden_ND: Tensor) -> float:
+    """Mean entropy of p(. | h) over the first positions."""
+    log_p_NV = layer.log_probs(hidden_ND[:_LOOKED_AT]).double()
+    return float(-(log_p_NV.exp() * log_p_NV).nan_to_num(0.0).sum(1).mean()) / math.log(2)
+
+
+_LOOKED_AT = 32
+_FARTHEST = 2.0**20
 _COLUMNS = {
     "pass_seconds": ("forward+backward, ms", 1e3),
     "update_seconds": ("update, ms", 1e3),
     "peak_memory_bytes": ("peak memory, MiB", 2.0**-20),
     "topk_seconds": ("exact top k, ms", 1e3),
     "sample_seconds": ("one sample each, ms", 1e3),
+    "peaked_topk_seconds": ("peaked: top k", 1e3),
+    "peaked_sample_seconds": ("peaked: sample", 1e3),
 }
 
 
@@ -152,22 +210,17 @@ def growth(sizes: Sequence[int], values: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(np.maximum(values, 1e-12)), 1)[0])
 
 
-def _table(figures: dict[str, Any], name: str, settings: LayerBench) -> tuple[list[str], list[list[str]]]:
+def _table(figures: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """One row a size; each cell with its share of plain softmax's; the last row the growth law of the time or memory."""
-    sizes = figures["vocab_sizes"]
-    columns = {key: title for key, title in _COLUMNS.items() if f"{name}.{key}" in figures}
-    header = ["words", *(title for title, _ in columns.values())]
+    layer, plain = figures["layer"], figures["plain"]
+    columns = {key: title for key, title in _COLUMNS.items() if key in layer}
     rows = []
-    for place, size in enumerate(sizes):
+    for place, size in enumerate(figures["vocab_sizes"]):
         row = [f"{size:,}"]
         for key, (_, factor) in columns.items():
-            value = figures[f"{name}.{key}"][place]
-            reference = figures.get(f"plain softmax.{key}")
-            share = f" ({value / max(reference[place], 1e-12):.3f})" if reference else ""
-            row.append(f"{value * factor:,.1f}{share}")
+            share = f" ({layer[key][place] / max(plain[key][place], 1e-12):.3f})" if key in plain else ""
+            row.append(f"{layer[key][place] * factor:,.1f}{share}")
         rows.append(row)
-    if len(sizes) > 1:
-        for key in columns:
-            figures[f"{name}.{key}_growth"] = growth(sizes, figures[f"{name}.{key}"])
-        rows.append(["grows as V to the", *(f"{figures[f'{name}.{key}_growth']:.2f}" for key in columns)])
-    return header, rows
+    if "growth" in figures:
+        rows.append(["grows as V to the", *(f"{figures['growth'][key]:.2f}" for key in columns)])
+    return ["words", *(title for title, _ in columns.values())], rows

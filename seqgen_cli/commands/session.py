@@ -25,6 +25,7 @@ from seqgen_cli.data.prepare import Prepared
 from seqgen_cli.data.tokenizers import save_pair
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import make_dense
+from seqgen_cli.measure import PeakMemory
 from seqgen_cli.metrics.base import higher_is_better
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.runtime import Runtime
@@ -53,6 +54,7 @@ class Session:
 
     def __init__(self, config: DictConfig, trainer: Trainer, runtime: Runtime, start: Start, prepared: Prepared) -> None:
         self.config, self.trainer, self.runtime, self.start, self.prepared = config, trainer, runtime, start, prepared
+        self.memory = PeakMemory(runtime.device)  # of the networks and the updates, not of data or validation
         state = checkpoints.read_state(start.resume) if start.resume else None
         if state is not None:
             start.check_data(state["fingerprint"], prepared.fingerprint)
@@ -168,9 +170,10 @@ class Session:
 
     def step(self) -> None:
         """One update."""
-        self.loop.step()
-        if self.average is not None:
-            self.average.update()
+        with self.memory:
+            self.loop.step()
+            if self.average is not None:
+                self.average.update()
         self.bar.step()
         self.spent = self._budget_spent()
 
@@ -246,12 +249,13 @@ class Session:
 def keep_dense(output: OutputLayer, optimizer: Any, averaged: bool, runtime: Runtime) -> list[str]:
     """Give the layer dense gradients where row-sparse ones do not serve; what to tell the user, if anything."""
     reasons = [
+        output.dense_because,
         "trainer.ema_decay averages every row" if averaged else None,
         getattr(optimizer, "row_sparse", "the optimizer has no form by rows"),
         "NCCL adds up no sparse gradients" if runtime.world_size > 1 and runtime.device.type == "cuda" else None,
     ]
     reason = next((reason for reason in reasons if reason), None)
-    if reason is None or not make_dense(output):
+    if reason is None or not (make_dense(output) or output.dense_because):
         return []
     return [f"The output layer's updates touch every row, not only those a batch uses: {reason}."]
 

@@ -22,8 +22,8 @@ from torch.nn.functional import linear
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import places
 from seqgen_cli.outputs.base import NoiseKey, banned, single
-from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum, row_chunks
-from seqgen_cli.outputs.draws import CHUNK_ELEMENTS, LEAST, excluded, pick
+from seqgen_cli.outputs.chunked_loss import CHUNK_ELEMENTS, nll_each, nll_sum, row_chunks
+from seqgen_cli.outputs.draws import excluded, pick, pick_word, remaining
 from seqgen_cli.outputs.frequencies import CountedLayer, by_frequency
 
 
@@ -156,12 +156,8 @@ class AdaptiveSoftmax(CountedLayer):
         word_NX, here_NX, p_NX = excluded(self, hidden_ND, exclude_NX)
         rank_NX = self.rank_V[word_NX]
         p_NH = self._head(hidden_ND).double().exp()
-        entry_NX = self._entry(rank_NX)
-        gone_NH = torch.zeros_like(p_NH).scatter_add(1, entry_NX, torch.where(here_NX, p_NX, 0.0))
-        words_gone_NH = torch.zeros_like(p_NH, dtype=torch.int64).scatter_add(1, entry_NX, here_NX.long())
         sizes = [1] * self.edges[0] + [high - low for low, high in pairwise(self.edges)]
-        size_H = torch.as_tensor(sizes, device=p_NH.device)
-        rest_NH = torch.where(words_gone_NH < size_H, (p_NH - gone_NH).clamp_min(LEAST), 0.0)
+        rest_NH = remaining(p_NH, torch.as_tensor(sizes, device=p_NH.device), self._entry(rank_NX), here_NX, p_NX)
         entry_N1, uniform_N1 = pick(rest_NH, uniform_N[:, None])
         rank_N = entry_N1.squeeze(1)
         for number, (low, high) in enumerate(pairwise(self.edges)):
@@ -169,11 +165,8 @@ class AdaptiveSoftmax(CountedLayer):
             for rows in row_chunks(open_R.shape[0], high - low, CHUNK_ELEMENTS):
                 row_R = open_R[rows]
                 ban_RX = self._inside(torch.where(here_NX, rank_NX, -1)[row_R], low, high)
-                log_p_RT = banned(self._tail(hidden_ND[row_R], number).double(), ban_RX)
-                # A word that may be drawn keeps some mass, also where the rest of its cluster underflows.
-                mass_RT = torch.where(log_p_RT > float("-inf"), log_p_RT.exp().clamp_min(LEAST), 0.0)
-                local_R1, _ = pick(mass_RT, uniform_N1[row_R])
-                rank_N = rank_N.index_copy(0, row_R, low + local_R1.squeeze(1))
+                log_p_RT = banned(self._tail(hidden_ND[row_R], number), ban_RX)
+                rank_N = rank_N.index_copy(0, row_R, low + pick_word(log_p_RT, uniform_N1[row_R]))
         return torch.where((rest_NH > 0).any(1), self.word_V[rank_N.clamp(max=self.vocab_size - 1)], -1)
 
     def monitors(self, hidden_ND: Tensor, target_N: Tensor) -> dict[str, Tensor]:

@@ -31,6 +31,8 @@ class OutputLayer(nn.Module):
 
     vocab_size: int
     hidden_size: int
+    dense_because: str | None = None
+    """Why a layer that could update only the rows a batch uses updates them all; None: it does not, or has nothing to spare."""
 
     def loss(self, hidden_ND: Tensor, target_N: Tensor, weights_N: Tensor | None = None, noise: NoiseKey | None = None) -> Tensor:
         """What training minimises: (N,), or its sum weighted by `weights_N` (a scalar), which may be cheaper.

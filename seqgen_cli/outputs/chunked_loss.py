@@ -22,6 +22,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 Gradients = list[Tensor | None]
+CHUNK_ELEMENTS = 1 << 22
+"""Most scores or log-probabilities held at once, where nothing else is asked for."""
 
 
 class _Plan(NamedTuple):
@@ -39,7 +41,7 @@ def nll_each(
     hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, target_N: Tensor, smoothing: float, chunk_elements: int
 ) -> Tensor:
     """(N,) losses; their gradient comes from recomputed scores."""
-    plan = _Plan(smoothing, chunk_elements, _product_dtype(weight_VD))
+    plan = _Plan(smoothing, chunk_elements, product_dtype(weight_VD))
     losses_N: Tensor = _Each.apply(hidden_ND, weight_VD, bias_V, target_N, plan)
     return losses_N
 
@@ -55,7 +57,7 @@ def nll_sum(
     chunk_elements: int,
 ) -> Tensor:
     """sum_n weights_n loss_n, a scalar; its gradient (none for `weights_N`) is taken in the forward."""
-    plan = _Plan(smoothing, chunk_elements, _product_dtype(weight_VD))
+    plan = _Plan(smoothing, chunk_elements, product_dtype(weight_VD))
     total: Tensor = _WeightedSum.apply(hidden_ND, weight_VD, bias_V, target_N, weights_N, plan)
     return total
 
@@ -120,7 +122,7 @@ def _loss_and_gradients(
     weight_grad_VD = torch.zeros_like(weight_VD) if wanted[1] else None
     bias_grad_V = torch.zeros_like(bias_V) if bias_V is not None and wanted[2] else None
     losses = []
-    with _no_autocast(weight_VD):
+    with no_autocast(weight_VD):
         matrix_VD = weight_VD.to(plan.dtype)
         mean_D = weight_VD.mean(0, dtype=exact) if plan.smoothing else None
         factor, weights_N1 = _split_weights(weights_N, exact, plan.dtype)
@@ -198,12 +200,12 @@ def _add_product_(total_VD: Tensor, left_VC: Tensor, right_CD: Tensor) -> None:
         total_VD += left_VC @ right_CD
 
 
-def _product_dtype(weight_VD: Tensor) -> torch.dtype:
+def product_dtype(weight_VD: Tensor) -> torch.dtype:
     """Autocast's dtype where it is on."""
     kind = weight_VD.device.type
     return torch.get_autocast_dtype(kind) if kind != "meta" and torch.is_autocast_enabled(kind) else weight_VD.dtype
 
 
-def _no_autocast(weight_VD: Tensor) -> AbstractContextManager[Any]:
+def no_autocast(weight_VD: Tensor) -> AbstractContextManager[Any]:
     """Inside, dtypes are as written, also where backward runs under autocast. torch has no autocast for meta tensors."""
     return nullcontext() if weight_VD.device.type == "meta" else torch.autocast(weight_VD.device.type, enabled=False)

@@ -19,8 +19,8 @@ from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import RowTable
 from seqgen_cli.outputs import groupings
 from seqgen_cli.outputs.base import OutputLayer, banned, single
-from seqgen_cli.outputs.chunked_loss import row_chunks
-from seqgen_cli.outputs.draws import CHUNK_ELEMENTS, LEAST, excluded, pick
+from seqgen_cli.outputs.chunked_loss import CHUNK_ELEMENTS, row_chunks
+from seqgen_cli.outputs.draws import excluded, pick, pick_word, remaining
 from seqgen_cli.outputs.frequencies import by_frequency, floored, shuffled
 from seqgen_cli.outputs.grouped import Block, blocks, log_probs_of, word_log_probs
 
@@ -149,19 +149,14 @@ class ClassSoftmax(OutputLayer):
             return super().sample(hidden_ND, uniform_N, temperature, top_k, top_p, exclude_NX)
         p_NC = self._class_log_probs(hidden_ND).double().exp()
         word_NX, here_NX, p_NX = excluded(self, hidden_ND, exclude_NX)
-        gone_NC = torch.zeros_like(p_NC).scatter_add(1, self.class_of_V[word_NX], torch.where(here_NX, p_NX, 0.0))
-        words_gone_NC = torch.zeros_like(p_NC, dtype=torch.int64).scatter_add(1, self.class_of_V[word_NX], here_NX.long())
-        rest_NC = torch.where(words_gone_NC < self.sizes_C, (p_NC - gone_NC).clamp_min(LEAST), 0.0)
+        rest_NC = remaining(p_NC, self.sizes_C, self.class_of_V[word_NX], here_NX, p_NX)
         class_N1, uniform_N1 = pick(rest_NC, uniform_N[:, None])
         row_P = class_N1.squeeze(1).argsort(stable=True)
         drawn = []
         for rows in row_chunks(row_P.shape[0], max(self.size_C), CHUNK_ELEMENTS):
             row_R = row_P[rows]
             log_p_RG = self._in_class(hidden_ND[row_R], class_N1[row_R, 0], None if exclude_NX is None else exclude_NX[row_R])
-            # A word that may be drawn keeps some mass, also where the rest of its class underflows.
-            mass_RG = torch.where(log_p_RG > float("-inf"), log_p_RG.double().exp().clamp_min(LEAST), 0.0)
-            local_R1, _ = pick(mass_RG, uniform_N1[row_R])
-            drawn.append(self._word(class_N1[row_R], local_R1).squeeze(1))
+            drawn.append(self._word(class_N1[row_R, 0], pick_word(log_p_RG, uniform_N1[row_R])))
         word_N = torch.zeros_like(row_P).index_copy(0, row_P, torch.cat(drawn))
         return torch.where((rest_NC > 0).any(1), word_N, -1)
 

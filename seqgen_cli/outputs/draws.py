@@ -1,6 +1,6 @@
 """What layers with a structure share in search: excluded words, a branch drawn by mass, the whole as a last resort.
 
-Shapes: N positions, D hidden, V words, C branches, K best words, X words excluded for each row.
+Shapes: N positions, D hidden, V words, C branches, G words of a group, K best words, X words excluded for each row.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from seqgen_cli.outputs.base import OutputLayer, banned
-from seqgen_cli.outputs.chunked_loss import row_chunks
+from seqgen_cli.outputs.chunked_loss import CHUNK_ELEMENTS, row_chunks
 
 LEAST = 1e-290
 """A probability above 0 and below any that matters."""
-CHUNK_ELEMENTS = 1 << 22
-"""Most log-probabilities held at once."""
 
 
 def best_of_all(layer: OutputLayer, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -36,6 +34,29 @@ def excluded(layer: OutputLayer, hidden_ND: Tensor, exclude_NX: Tensor | None) -
     hidden_PD = hidden_ND[:, None].expand(-1, word_NX.shape[1], -1).flatten(0, 1)
     p_NX = layer.score(hidden_PD, word_NX.flatten()).double().exp().view_as(word_NX)
     return word_NX, (sorted_NX >= 0) & ~again_NX, p_NX
+
+
+def remaining(p_NC: Tensor, words_C: Tensor, branch_NX: Tensor, here_NX: Tensor, p_NX: Tensor) -> Tensor:
+    """Each branch's probability less that of the excluded words in it: (N, C).
+
+    While some of its words are left it has mass, whatever rounding says, and none when they are all excluded.
+
+    Args:
+        words_C: words in each branch.
+        branch_NX, here_NX, p_NX: of the excluded words: the branch, whether the entry counts, the probability.
+    """
+    gone_NC = torch.zeros_like(p_NC).scatter_add(1, branch_NX, torch.where(here_NX, p_NX, 0.0))
+    words_gone_NC = torch.zeros_like(p_NC, dtype=torch.int64).scatter_add(1, branch_NX, here_NX.long())
+    return torch.where(words_gone_NC < words_C, (p_NC - gone_NC).clamp_min(LEAST), 0.0)
+
+
+def pick_word(log_p_NG: Tensor, uniform_N1: Tensor) -> Tensor:
+    """The word of a group that the uniform number falls in, by log-probabilities: (N,).
+
+    A word that may be drawn keeps some mass, also where the rest of its group underflows.
+    """
+    mass_NG = torch.where(log_p_NG > float("-inf"), log_p_NG.double().exp().clamp_min(LEAST), 0.0)
+    return pick(mass_NG, uniform_N1)[0].squeeze(1)
 
 
 def pick(mass_NC: Tensor, uniform_N1: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,10 @@
 Only groups that occur cost anything, and only their rows get a gradient. Scores are kept for the backward while they are
 few, and computed again where they are many, so memory is bounded. Differentiable once.
 
+A product a group reads its weights where they lie. One batched product over groups with like numbers of positions has to
+copy them first, which takes longer than the loop saves: 15 instead of 10 ms for the scores at V = 32,768, 80 instead of 24 at
+131,072 (N = 1,024, D = 512, sqrt(V) groups, one thread). torch._grouped_mm wants groups of one size, and gains 5 to 10 %.
+
 Shapes: N positions sorted by group, D hidden, V words sorted by group, G words of one group, C positions taken at once.
 """
 
@@ -18,6 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from seqgen_cli.layers.rows import RowTable, row_gradient
+from seqgen_cli.outputs.chunked_loss import no_autocast
 
 _KEEP_ELEMENTS = 1 << 22
 """Log-probabilities kept for the backward, in all, and computed at once."""
@@ -61,7 +66,7 @@ class _WordLogProbs(torch.autograd.Function):
         ctx.plan, ctx.sparse, ctx.kept = plan, sparse, []
         room = _KEEP_ELEMENTS if any(ctx.needs_input_grad) else 0
         found_N = hidden_ND.new_zeros(hidden_ND.shape[0])
-        with torch.autocast(hidden_ND.device.type, enabled=False) if not hidden_ND.is_meta else torch.no_grad():
+        with no_autocast(weight_VD):
             for block in plan:
                 log_p_CG = log_probs_of(block, hidden_ND, weight_VD, bias_V)
                 found_N[block.positions] = log_p_CG.gather(1, word_N[block.positions, None]).squeeze(1)
@@ -72,20 +77,26 @@ class _WordLogProbs(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_N: Tensor) -> tuple[Tensor | None, ...]:
+        """With e = p - onehot: -g e W for the hidden vectors, -e' (g h) for the weights."""
         hidden_ND, weight_VD, bias_V, word_N = ctx.saved_tensors
-        hidden_grad_ND, bias_grad_V = torch.zeros_like(hidden_ND), torch.zeros_like(bias_V)
-        touched = sorted({(block.words.start, block.words.stop) for block in ctx.plan})
-        first = {start: sum(stop - begin for begin, stop in touched[:i]) for i, (start, _) in enumerate(touched)}
-        values_UD = weight_VD.new_zeros(sum(stop - start for start, stop in touched), weight_VD.shape[1])
+        hidden_grad_ND, bias_grad_V, minus_N = torch.empty_like(hidden_ND), torch.zeros_like(bias_V), -grad_N
+        scaled_ND = minus_N[:, None] * hidden_ND
+        groups = list(dict.fromkeys((block.words.start, block.words.stop) for block in ctx.plan))
+        sizes = [stop - start for start, stop in groups]
+        values_UD = weight_VD.new_empty(sum(sizes), weight_VD.shape[1])
+        rows_of = {start: rows_GD for (start, _), rows_GD in zip(groups, values_UD.split(sizes), strict=True)}
+        begun: set[int] = set()
         for block, log_p_CG in zip(ctx.plan, ctx.kept, strict=True):
             if log_p_CG is None:
                 log_p_CG = log_probs_of(block, hidden_ND, weight_VD, bias_V)
-            grad_C1 = grad_N[block.positions, None]
-            error_CG = (log_p_CG.exp() * -grad_C1).scatter_add_(1, word_N[block.positions, None], grad_C1)
+            error_CG = log_p_CG.exp()
+            error_CG.scatter_add_(1, word_N[block.positions, None], torch.full_like(error_CG[:, :1], -1.0))
             torch.mm(error_CG, weight_VD[block.words], out=hidden_grad_ND[block.positions])
-            begin = first[block.words.start]
-            size = block.words.stop - block.words.start
-            values_UD[begin : begin + size].addmm_(error_CG.t(), hidden_ND[block.positions])
-            bias_grad_V[block.words] += error_CG.sum(0)
-        row_U = torch.cat([torch.arange(start, stop, device=weight_VD.device) for start, stop in touched] or [word_N[:0]])
-        return hidden_grad_ND, row_gradient(row_U, values_UD, weight_VD.shape, ctx.sparse), bias_grad_V, None, None, None
+            # With beta 0 what the new rows hold is not read.
+            beta = float(block.words.start in begun)
+            rows_of[block.words.start].addmm_(error_CG.t(), scaled_ND[block.positions], beta=beta)
+            begun.add(block.words.start)
+            bias_grad_V[block.words].addmv_(error_CG.t(), minus_N[block.positions])
+        row_U = torch.cat([torch.arange(*group, device=weight_VD.device) for group in groups] or [word_N[:0]])
+        weight_grad_VD = row_gradient(row_U, values_UD, weight_VD.shape, ctx.sparse)
+        return hidden_grad_ND.mul_(minus_N[:, None]), weight_grad_VD, bias_grad_V, None, None, None

@@ -78,6 +78,9 @@ def read_vectors(path: str | None, vocab_size: int) -> np.ndarray:
         raise RequestError(f"output.vectors={path} cannot be read as a .npy file ({error}).") from error
     if vectors.ndim != 2 or len(vectors) != vocab_size or not np.issubdtype(vectors.dtype, np.floating):
         raise RequestError(
-            f"output.vectors={path} must hold {vocab_size} rows of numbers, one a word; it has shape {vectors.shape}."
+            f"output.vectors={path} must hold {vocab_size} rows of floating-point numbers, one row a word of the vocabulary; "
+            f"it has shape {vectors.shape} and type {vectors.dtype}."
         )
+    if not np.isfinite(vectors).all():
+        raise RequestError(f"output.vectors={path} holds numbers that are not finite. Give every word a vector.")
     return vectors.astype(np.float64)

@@ -3,24 +3,24 @@
 Both learn the scores s(v,h) = w_v.h + b_v from the target and K words drawn from a proposal q, and only these words' rows get
 a gradient. They change nothing but `loss`: everything else is the exact softmax of the same scores.
 
-Shapes: N predictions, D hidden, V words, K sampled words, X words excluded for each row.
+Shapes: N predictions, D hidden, V words, K sampled words, J = K + 1 of these and the target, X words excluded for each row.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 import numpy as np
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
-from torch.nn.functional import embedding as rows_of
-from torch.nn.functional import linear, softplus
+from torch.nn.functional import cross_entropy, softplus
 
 from seqgen_cli.layers.random import Key
-from seqgen_cli.layers.rows import RowTable, pair_scores
-from seqgen_cli.outputs.base import NoiseKey, single
+from seqgen_cli.layers.rows import RowTable, distinct, pair_scores
+from seqgen_cli.outputs.base import NoiseKey
+from seqgen_cli.outputs.candidates import candidate_scores
 from seqgen_cli.outputs.frequencies import CountedLayer, by_frequency
 from seqgen_cli.outputs.softmax import Softmax
 
@@ -43,6 +43,9 @@ class _Sampled(CountedLayer):
         shared: draw the K words once for the batch, by update; otherwise for every prediction.
     """
 
+    refused: ClassVar[dict[str, str]] = {
+        "label_smoothing": "it needs every word's score, and only the target's and the samples' are computed"
+    }
     log_q_V: Tensor
     upto_V: Tensor
 
@@ -61,6 +64,7 @@ class _Sampled(CountedLayer):
         super().__init__(hidden_size, vocab_size, counts_V)
         self.samples, self.proposal, self.alpha, self.shared = samples, proposal, alpha, shared
         self.table = None if tied else RowTable(vocab_size, hidden_size)
+        self.dense_because = "output.tied shares its weight with the embedding" if tied else None
         weight = embedding if self.table is None else cast(nn.Parameter, self.table.weight)
         self.softmax = Softmax(hidden_size, vocab_size, weight, tied=True)
         self.arrange(self.arranged)
@@ -106,30 +110,44 @@ class _Sampled(CountedLayer):
         # Rounding may leave the last sum below 1.
         return torch.searchsorted(self.upto_V, uniform, right=True).clamp(max=self.vocab_size - 1)
 
-    def scores(self, hidden_ND: Tensor, target_N: Tensor, words_NK: Tensor) -> tuple[Tensor, Tensor]:
-        """s(target) (N,) and s of the sampled words (N, K), which are (1, K) where shared."""
+    def merged(self, words_NK: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Words shared by all predictions once each, rising, and how often they were drawn: (1, K') and (K',).
+
+        Words of one prediction alone stay as they are (None).
+        """
+        if not self.shared:
+            return words_NK, None
+        word_K, place_K = distinct(words_NK[0])
+        times_K = torch.zeros_like(word_K).index_add_(0, place_K, torch.ones_like(place_K))
+        return word_K[None], times_K
+
+    def scores(
+        self, hidden_ND: Tensor, target_N: Tensor, words_NK: Tensor, offset_NK: Tensor, remove_hits: bool = False
+    ) -> Tensor:
+        """s + offset of the sampled words, and last s of the target: (N, K + 1). Words and offsets are (1, K) where shared.
+
+        `remove_hits`: -inf for words that are the target; shared words must be rising then.
+        """
         weight_VD, bias_V = self.softmax.weight, self.softmax.bias
         assert bias_V is not None
         # The meta device adds up no sparse tensors.
         sparse = self.table is not None and self.table.sparse and not weight_VD.is_meta
-        if words_NK.shape[0] == 1 and self.shared:
-            rows = rows_of(torch.cat([words_NK[0], target_N]), weight_VD, sparse=sparse)
-            sampled_KD, target_ND = rows.split([self.samples, target_N.shape[0]])
-            score_NK = single(linear(hidden_ND, sampled_KD, bias_V.index_select(0, words_NK[0])))
-            score_N = (hidden_ND.to(weight_VD.dtype) * target_ND).sum(1)
-        else:
-            words_NJ = torch.cat([words_NK, target_N[:, None]], dim=1)
-            start_N = torch.arange(target_N.shape[0], device=target_N.device) * words_NJ.shape[1]
-            position_P = torch.arange(words_NJ.numel(), device=target_N.device) // words_NJ.shape[1]
-            score_P = pair_scores(hidden_ND, weight_VD, words_NJ.flatten(), position_P, start_N, sparse)
-            score_NJ = score_P.view_as(words_NJ)
-            score_NK, score_N = score_NJ[:, :-1], score_NJ[:, -1]
-            score_NK = score_NK + bias_V.index_select(0, words_NK.flatten()).view_as(words_NK)
-        return score_N + bias_V.index_select(0, target_N), score_NK
+        if self.shared:
+            rest = (target_N, words_NK[0], offset_NK[0].to(weight_VD.dtype), remove_hits, sparse)
+            return candidate_scores(hidden_ND, weight_VD, bias_V, *rest)
+        words_NJ = torch.cat([words_NK, target_N[:, None]], dim=1)
+        start_N = torch.arange(target_N.shape[0], device=target_N.device) * words_NJ.shape[1]
+        position_P = torch.arange(words_NJ.numel(), device=target_N.device) // words_NJ.shape[1]
+        score_P = pair_scores(hidden_ND, weight_VD, words_NJ.flatten(), position_P, start_N, sparse)
+        score_NJ = (score_P + bias_V.index_select(0, words_NJ.flatten())).view_as(words_NJ)
+        score_NJ = score_NJ + nn.functional.pad(offset_NK, (0, 1)).to(score_NJ.dtype)
+        if not remove_hits:
+            return score_NJ
+        return score_NJ.masked_fill(nn.functional.pad(words_NK == target_N[:, None], (0, 1)), float("-inf"))
 
-    def log_q(self, words: Tensor, dtype: torch.dtype) -> Tensor:
-        """log q of words, of any shape."""
-        return self.log_q_V[words].to(dtype)
+    def log_kq(self, words: Tensor) -> Tensor:
+        """log(K q) of words, of any shape, in float64."""
+        return self.log_q_V[words] + math.log(self.samples)
 
 
 class ImportanceSampling(_Sampled):
@@ -159,23 +177,20 @@ class ImportanceSampling(_Sampled):
     def loss(self, hidden_ND: Tensor, target_N: Tensor, weights_N: Tensor | None = None, noise: NoiseKey | None = None) -> Tensor:
         """The estimate, (N,) or its weighted sum. Draws from `noise`."""
         assert noise is not None, "importance sampling draws words"
-        words_NK = self.draw(noise)
-        score_N, score_NK = self.scores(hidden_ND, target_N, words_NK)
-        ratio_NK = score_NK - self.log_q(words_NK, score_NK.dtype) - math.log(self.samples)
+        words_NK, times_K = self.merged(self.draw(noise))
+        offset_NK = (0.0 if times_K is None else times_K.double().log()) - self.log_kq(words_NK)
+        score_NJ = self.scores(hidden_ND, target_N, words_NK, offset_NK, remove_hits=self.include_target)
         if self.include_target:
-            ratio_NK = ratio_NK.masked_fill(words_NK == target_N[:, None], float("-inf"))
-            log_z_N = torch.cat([ratio_NK, score_N[:, None].to(ratio_NK.dtype)], dim=1).logsumexp(1)
+            loss_N = cross_entropy(score_NJ, torch.full_like(target_N, words_NK.shape[1]), reduction="none")
         else:
-            log_z_N = ratio_NK.logsumexp(1)
-        loss_N = log_z_N - score_N
+            loss_N = score_NJ[:, :-1].logsumexp(1) - score_NJ[:, -1]
         return loss_N if weights_N is None else (loss_N * weights_N).sum()
 
     def monitors(self, hidden_ND: Tensor, target_N: Tensor) -> dict[str, Tensor]:
         """Effective sample size (sum r)^2 / sum r^2 of K words, r = exp(s) / q, always the same draw; between 1 and K."""
         nothing_N = torch.zeros_like(target_N)
         words_NK = self.draw(NoiseKey(Key.of("monitor"), nothing_N, nothing_N))
-        _, score_NK = self.scores(hidden_ND, target_N, words_NK)
-        log_r_NK = score_NK.float() - self.log_q(words_NK, torch.float32)
+        log_r_NK = self.scores(hidden_ND, target_N, words_NK, -self.log_kq(words_NK))[:, :-1]
         return {"effective_samples": (2 * log_r_NK.logsumexp(1) - (2 * log_r_NK).logsumexp(1)).exp().sum()}
 
 
@@ -217,14 +232,13 @@ class NoiseContrastive(_Sampled):
     def loss(self, hidden_ND: Tensor, target_N: Tensor, weights_N: Tensor | None = None, noise: NoiseKey | None = None) -> Tensor:
         """The estimate, (N,) or its weighted sum. Draws from `noise`."""
         assert noise is not None, "noise-contrastive estimation draws words"
-        words_NK = self.draw(noise)
-        score_N, score_NK = self.scores(hidden_ND, target_N, words_NK)
-        z_N = self._z(hidden_ND) - math.log(self.samples)
-        delta_N = score_N + z_N - self.log_q(target_N, score_N.dtype)
-        noise_NK = softplus(score_NK + z_N[:, None] - self.log_q(words_NK, score_NK.dtype))
-        if self.remove_hits:
-            noise_NK = noise_NK.masked_fill(words_NK == target_N[:, None], 0.0)
-        loss_N = softplus(-delta_N) + noise_NK.sum(1)
+        words_NK, times_K = self.merged(self.draw(noise))
+        delta_NJ = self.scores(hidden_ND, target_N, words_NK, -self.log_kq(words_NK), remove_hits=self.remove_hits)
+        if self.z_bias is not None:
+            delta_NJ = delta_NJ + self._z(hidden_ND)[:, None]
+        noise_NK = softplus(delta_NJ[:, :-1])
+        noise_N = noise_NK.sum(1) if times_K is None else noise_NK @ times_K.to(noise_NK.dtype)
+        loss_N = softplus(self.log_kq(target_N).to(delta_NJ.dtype) - delta_NJ[:, -1]) + noise_N
         return loss_N if weights_N is None else (loss_N * weights_N).sum()
 
     def monitors(self, hidden_ND: Tensor, target_N: Tensor) -> dict[str, Tensor]:

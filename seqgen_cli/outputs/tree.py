@@ -148,7 +148,7 @@ class BinaryTree(_TreeLayer):
         vocab_size: int,
         counts_V: Tensor | None = None,
         order: Literal["frequency", "random"] = "frequency",
-        dense_nodes: Annotated[int, Ge(1)] = 255,
+        dense_nodes: Annotated[int, Ge(1)] = 63,
         unigram_bias: bool = True,
     ) -> None:
         # From the rarest up: the leaves that are one step nearer to the root are the last.
@@ -164,7 +164,7 @@ class HuffmanTree(_TreeLayer):
         hidden_size: int,
         vocab_size: int,
         counts_V: Tensor | None = None,
-        dense_nodes: Annotated[int, Ge(1)] = 255,
+        dense_nodes: Annotated[int, Ge(1)] = 63,
         unigram_bias: bool = True,
     ) -> None:
         super().__init__(hidden_size, vocab_size, counts_V, codes.huffman, dense_nodes, unigram_bias)

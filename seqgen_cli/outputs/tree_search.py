@@ -1,7 +1,8 @@
 """Search in a tree of binary decisions: all words' log-probabilities, the best k, a sample.
 
 Shapes: N positions, D hidden, V words, I = V - 1 inner nodes, U dense nodes, E exits, K best words, W nodes kept by the search,
-X words excluded for each row. A child is an inner node's number, or I + word for a leaf.
+X words excluded for each row, P pairs of a position and a node, F words found. A child is an inner node's number, or I + word
+for a leaf.
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ from torch.nn.functional import logsigmoid
 
 from seqgen_cli.layers.rows import places
 from seqgen_cli.outputs import codes
-from seqgen_cli.outputs.draws import LEAST, best_of_all, excluded, pick
+from seqgen_cli.outputs.draws import LEAST, best_of_all, excluded, pick, remaining
 
-_WIDEN = 8
-_WHOLE_FROM = 16
-"""A search keeping more than V / _WHOLE_FROM nodes would cost as much as the whole distribution: it gathers their rows."""
+_WORDS_A_NODE = 64
+"""Words whose probabilities, computed all together, cost about as much as one node's, whose weights are gathered."""
 
 
 class Expansion(nn.Module):
@@ -68,27 +68,23 @@ class Expansion(nn.Module):
 def best_leaves(layer: Any, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None) -> tuple[Tensor, Tensor]:
     """The k most probable words, exactly: (N, k) log-probabilities, falling, and ids.
 
-    A search from the top keeps the W most probable nodes of each step. A row is done when its k-th best word is at least as
-    probable as every node that was let go; the others try again with a larger W, and then with the whole distribution.
+    A search from the top that keeps the W most probable nodes of each step finds k words. Where the k-th is at least as
+    probable as every node that was let go, they are the best; in the other rows, every node as probable as that word is
+    opened. Rows with too many of those are computed whole.
     """
-    width = max(16, 2 * k)
-    if width * _WHOLE_FROM > layer.vocab_size:
+    width = 2 * k
+    if width * max(1, layer.below) * _WORDS_A_NODE > layer.vocab_size:
         return best_of_all(layer, hidden_ND, k, exclude_NX)
     crown_NE = layer.crown(layer.upper_scores(hidden_ND))
-    best_Nk = crown_NE.new_zeros(hidden_ND.shape[0], k)
-    id_Nk = torch.zeros_like(best_Nk, dtype=torch.int64)
-    open_O = torch.arange(hidden_ND.shape[0], device=hidden_ND.device)
-    while open_O.shape[0]:
-        hidden_OD, exclude_OX = hidden_ND[open_O], None if exclude_NX is None else exclude_NX[open_O]
-        if width * _WHOLE_FROM > layer.vocab_size:
-            best, ids = best_of_all(layer, hidden_OD, k, exclude_OX)
-            done_O = torch.ones_like(open_O, dtype=torch.bool)
-        else:
-            best, ids, let_go_O = _descend(layer, hidden_OD, crown_NE[open_O], k, width, exclude_OX)
-            done_O = best[:, -1] >= let_go_O
-        place = open_O[done_O]
-        best_Nk, id_Nk = best_Nk.index_copy(0, place, best[done_O]), id_Nk.index_copy(0, place, ids[done_O])
-        open_O, width = open_O[~done_O], width * _WIDEN
+    best_Nk, id_Nk, let_go_N = _descend(layer, hidden_ND, crown_NE, k, width, exclude_NX)
+    row_R = places(best_Nk[:, -1] < let_go_N)
+    if row_R.shape[0]:
+        exclude_RX = None if exclude_NX is None else exclude_NX[row_R]
+        best_Rk, id_Rk, gave_up_R = _open(layer, hidden_ND[row_R], crown_NE[row_R], best_Nk[row_R], exclude_RX)
+        best_Nk, id_Nk = best_Nk.index_copy(0, row_R, best_Rk), id_Nk.index_copy(0, row_R, id_Rk)
+        row_G = row_R[gave_up_R]
+        best_Gk, id_Gk = best_of_all(layer, hidden_ND[row_G], k, None if exclude_NX is None else exclude_NX[row_G])
+        best_Nk, id_Nk = best_Nk.index_copy(0, row_G, best_Gk), id_Nk.index_copy(0, row_G, id_Gk)
     return best_Nk, id_Nk
 
 
@@ -110,6 +106,54 @@ def _descend(
         log_p_NW = log_p_NW.masked_fill(is_banned_NW, float("-inf"))
     best_Nk, place_Nk = log_p_NW.topk(k, dim=1)
     return best_Nk, word_NW.gather(1, place_Nk), let_go_N
+
+
+def _open(
+    layer: Any, hidden_RD: Tensor, crown_RE: Tensor, known_Rk: Tensor, exclude_RX: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The k best words, given k words' log-probabilities: by opening every node that may hold a better one.
+
+    Returns (R, k) log-probabilities, falling, ids, and the rows (R,) that were given up, for having too many such nodes.
+    """
+    inner, rows = layer.vocab_size - 1, len(hidden_RD)
+    bound_R = known_Rk[:, -1] - 1e-4  # rounding must not leave out the words known
+    row_P, exit_P = (crown_RE >= bound_R[:, None]).nonzero(as_tuple=True)
+    log_p_P, child_P = crown_RE[row_P, exit_P], layer.crown.exits_E[exit_P]
+    opened_R, found = torch.zeros_like(bound_R, dtype=torch.int64), []
+    while True:
+        is_word_P = child_P >= inner
+        found.append((row_P[is_word_P], child_P[is_word_P] - inner, log_p_P[is_word_P]))
+        opened_R += torch.bincount(row_P[~is_word_P], minlength=rows)
+        gave_up_R = opened_R * _WORDS_A_NODE > layer.vocab_size
+        goes_on_P = ~is_word_P & ~gave_up_R[row_P]
+        row_P, node_P, log_p_P = row_P[goes_on_P], child_P[goes_on_P], log_p_P[goes_on_P]
+        if not row_P.shape[0]:
+            break
+        count_R = torch.bincount(row_P, minlength=rows)
+        score_P = layer.lower_scores(hidden_RD, node_P, row_P, count_R.cumsum(0) - count_R)
+        both_P2 = log_p_P[:, None] + logsigmoid(torch.stack([-score_P, score_P], dim=1))
+        is_open_P2 = both_P2 >= bound_R[row_P, None]
+        row_P, child_P = row_P[:, None].expand_as(both_P2)[is_open_P2], layer.children_I2[node_P][is_open_P2]
+        log_p_P = both_P2[is_open_P2]
+    row_F, word_F, log_p_F = (torch.cat(parts) for parts in zip(*found, strict=True))
+    if exclude_RX is not None:
+        allowed_F = (word_F[:, None] != exclude_RX[row_F]).all(1)
+        row_F, word_F, log_p_F = row_F[allowed_F], word_F[allowed_F], log_p_F[allowed_F]
+    return *_best_of_each(rows, known_Rk.shape[1], row_F, word_F, log_p_F), gave_up_R
+
+
+def _best_of_each(rows: int, k: int, row_F: Tensor, word_F: Tensor, log_p_F: Tensor) -> tuple[Tensor, Tensor]:
+    """The k best of each row's words, of which it has any number: (R, k) log-probabilities and ids."""
+    order_F = row_F.argsort(stable=True)
+    row_F, count_R = row_F[order_F], torch.bincount(row_F, minlength=rows)
+    place_F = torch.arange(len(row_F), device=row_F.device) - (count_R.cumsum(0) - count_R)[row_F]
+    width = max(k, int(count_R.max()))
+    log_p_RF = log_p_F.new_full((rows, width), float("-inf"))
+    log_p_RF[row_F, place_F] = log_p_F[order_F]
+    word_RF = torch.zeros_like(log_p_RF, dtype=torch.int64)
+    word_RF[row_F, place_F] = word_F[order_F]
+    best_Rk, best_place_Rk = log_p_RF.topk(k, dim=1)
+    return best_Rk, word_RF.gather(1, best_place_Rk)
 
 
 def _keep(log_p_NC: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -139,17 +183,14 @@ def _children(layer: Any, hidden_ND: Tensor, log_p_NW: Tensor, child_NW: Tensor)
 def walk(layer: Any, hidden_ND: Tensor, uniform_N: Tensor, exclude_NX: Tensor | None) -> Tensor:
     """One word a row, by walking down from the root: the uniform number chooses a branch and is stretched to it. -1: none left.
 
-    A branch's mass is its probability less that of the excluded words under it. While some of its words are left it has
-    mass, whatever rounding says, and none when they are all excluded.
+    A branch's mass is its probability less that of the excluded words under it, as `remaining` says.
     """
     inner = layer.vocab_size - 1
     word_NX, here_NX, p_NX = excluded(layer, hidden_ND, exclude_NX)
     crown = layer.crown
     p_NE = crown(layer.upper_scores(hidden_ND)).double().exp()
     exit_NX = crown.exit_V[word_NX]
-    gone_NE = torch.zeros_like(p_NE).scatter_add(1, exit_NX, torch.where(here_NX, p_NX, 0.0))
-    words_gone_NE = torch.zeros_like(p_NE, dtype=torch.int64).scatter_add(1, exit_NX, here_NX.long())
-    rest_NE = torch.where(words_gone_NE < crown.leaves_E, (p_NE - gone_NE).clamp_min(LEAST), 0.0)
+    rest_NE = remaining(p_NE, crown.leaves_E, exit_NX, here_NX, p_NX)
     exit_N1, uniform_N1 = pick(rest_NE, uniform_N[:, None])
     child_N1, depth_N1, p_N1 = crown.exits_E[exit_N1], crown.depth_E[exit_N1], p_NE.gather(1, exit_N1)
     here_NX = here_NX & (exit_NX == exit_N1)

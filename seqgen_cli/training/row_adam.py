@@ -85,7 +85,7 @@ class RowAdam(Optimizer):
 
 def _runs(row_U: Tensor, steps_R: Tensor) -> list[tuple[int, int, int]]:
     """Runs of consecutive rows with the same clock: first row, its place in `row_U`, and length."""
-    steps_U = steps_R[row_U]
+    steps_U = steps_R.index_select(0, row_U)
     breaks = ((row_U[1:] != row_U[:-1] + 1) | (steps_U[1:] != steps_U[:-1])).nonzero().squeeze(1) + 1
     if breaks.shape[0] * _LONG_RUN > row_U.shape[0]:
         return [(0, 0, 0)] * row_U.shape[0]  # too many to be of use
@@ -131,11 +131,13 @@ def _step_rows(
 ) -> None:
     """Scattered rows, gathered and put back."""
     beta1, beta2 = group["betas"]
-    steps = state["steps"][row] + 1
+    steps = state["steps"].index_select(0, row) + 1
     clock = steps.view(-1, *[1] * (gradient.ndim - 1)).to(gradient.dtype)
-    mean = state["mean"][row].lerp_(gradient, 1 - beta1)
-    square = state["square"][row].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    denominator = square.sqrt().div_((1 - beta2**clock).sqrt_()).add_(group["eps"])
-    weight = parameter[row].addcmul_(mean / denominator, -group["lr"] / (1 - beta1**clock))
+    mean = state["mean"].index_select(0, row).lerp_(gradient, 1 - beta1)
+    square = state["square"].index_select(0, row).mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+    # m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps), both factors of m in the divisor: one pass fewer.
+    bias1, bias2 = 1 - beta1**clock, 1 - beta2**clock
+    divisor = torch.addcmul(group["eps"] * bias1, square.sqrt(), bias1 / bias2.sqrt())
+    weight = parameter.index_select(0, row).addcdiv_(mean, divisor, value=-group["lr"])
     for old, new in ((state["steps"], steps), (state["mean"], mean), (state["square"], square), (parameter, weight)):
-        old.index_copy_(0, row, new if skip is None else torch.where(skip > 0, old[row], new))
+        old.index_copy_(0, row, new if skip is None else torch.where(skip > 0, old.index_select(0, row), new))

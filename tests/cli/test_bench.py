@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy.stats import entropy
 
 from seqgen_cli import build
 from seqgen_cli.commands import bench, bench_output
@@ -161,16 +162,33 @@ def test_a_classifier_is_timed_in_texts_and_its_encoding_by_itself(monkeypatch, 
 def test_the_output_layer_alone_beside_plain_softmax(capsys):
     alone = ["layer.vocab_sizes=[64,512]", "layer.positions=16", "layer.hidden_size=8", "layer.repeats=1"]
     figures = json.loads(json.dumps(bench.run(composed("output=huffman_tree", *alone))))
-    for name in ("huffman_tree", "plain softmax"):
-        for key in ("pass_seconds", "update_seconds", "topk_seconds", "sample_seconds"):
-            assert len(figures[f"{name}.{key}"]) == 2 and min(figures[f"{name}.{key}"]) > 0
-    expected = np.log(figures["huffman_tree.pass_seconds"][1] / figures["huffman_tree.pass_seconds"][0]) / np.log(8)
-    np.testing.assert_allclose(figures["huffman_tree.pass_seconds_growth"], expected, rtol=1e-9)
-    share = figures["huffman_tree.pass_seconds"][1] / figures["plain softmax.pass_seconds"][1]
+    layer, plain = figures["layer"], figures["plain"]
+    for measured in (layer, plain):
+        for key in ("pass_seconds", "update_seconds", "topk_seconds", "sample_seconds", "peaked_topk_seconds"):
+            assert len(measured[key]) == 2 and min(measured[key]) > 0
+    first, last = layer["pass_seconds"]
+    np.testing.assert_allclose(figures["growth"]["pass_seconds"], np.log(last / first) / np.log(8), rtol=1e-9)
+    np.testing.assert_allclose([figures["pass_ms"]["64"], figures["pass_ms"]["512"]], [1e3 * first, 1e3 * last])
+    np.testing.assert_allclose(layer["peaked_entropy_bits"], [4.0, 4.0], atol=0.05)
+    share = last / plain["pass_seconds"][1]
+    np.testing.assert_allclose(figures["share"]["pass_seconds"], share)
     printed = capsys.readouterr().out
     assert f"({share:.3f})" in printed and "grows as V to the" in printed and "16 positions of width 8" in printed
+    assert "the peaked ones 4.0" in printed
 
 
 def test_the_growth_law_is_the_exponent_of_a_power():
     sizes = [8192, 32768, 131072, 524288]
     np.testing.assert_allclose(bench_output.growth(sizes, [3e-3 * size**0.5 for size in sizes]), 0.5, rtol=1e-9)
+
+
+@pytest.mark.parametrize("choice", ["softmax", "binary_tree", "class_softmax"])
+def test_peaked_distributions_have_the_entropy_asked_for_and_favour_their_targets(choice):
+    """Entropy by scipy on every position that is looked at."""
+    torch.manual_seed(0)
+    layer = build.output_layer(choice, hidden_size=64, vocab_size=300, counts=np.arange(300) + 1)
+    hidden_ND, target_N = torch.randn(32, 64), torch.arange(32) * 9
+    vectors_ND = bench_output.peaked(layer, hidden_ND, target_N, 2.0)
+    p_NV = layer.log_probs(vectors_ND).exp().detach().double().numpy()
+    assert entropy(p_NV, base=2, axis=1).mean() == pytest.approx(2.0, abs=0.01)
+    assert (p_NV[np.arange(32), target_N] > 0.2).mean() > 0.8

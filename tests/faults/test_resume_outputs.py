@@ -79,21 +79,23 @@ def test_a_checkpoint_alone_rebuilds_the_layer(output: str, cache: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("more", "reason"),
+    ("output", "more", "reason"),
     [
-        (["trainer.ema_decay=0.9"], "trainer.ema_decay averages every row"),
-        (["optimizer=sgd"], "optimizer=sgd has no form by rows"),
-        (["optimizer=adamw"], "optimizer.weight_decay moves every row"),
+        ("huffman_tree", ["trainer.ema_decay=0.9"], "trainer.ema_decay averages every row"),
+        ("huffman_tree", ["optimizer=sgd"], "optimizer=sgd has no form by rows"),
+        ("huffman_tree", ["optimizer=adamw"], "optimizer.weight_decay moves every row"),
+        ("nce", ["output.tied=true"], "output.tied shares its weight with the embedding"),
     ],
 )
 def test_where_rows_do_not_serve_updates_are_dense_and_it_is_said(
-    more: list[str], reason: str, cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    output: str, more: list[str], reason: str, cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        run(*asked_of("huffman_tree", cache, tmp_path / "runs", *more))
+        run(*asked_of(output, cache, tmp_path / "runs", *more))
     assert reason in caplog.text or any(reason in log.read_text() for log in tmp_path.rglob("train.log"))
 
 
-def test_a_layer_without_label_smoothing_says_why_before_any_data_is_read() -> None:
-    with pytest.raises(RequestError, match=r"output\.label_smoothing is not a setting of output=binary_tree: it needs every"):
-        build.compose("train", ["output=binary_tree", "output.label_smoothing=0.1"])
+@pytest.mark.parametrize("output", sorted(SMALLER))
+def test_a_layer_without_label_smoothing_says_why_before_any_data_is_read(output: str) -> None:
+    with pytest.raises(RequestError, match=rf"output\.label_smoothing is not a setting of output={output}: it needs every"):
+        build.compose("train", [f"output={output}", "output.label_smoothing=0.1"])

@@ -77,6 +77,12 @@ def test_clustered_reads_a_file_and_says_what_is_wrong_with_it(tmp_path: Path) -
         layer_of(9, grouping="clustered")
     with pytest.raises(RequestError, match=r"must hold 8 rows"):
         layer_of(8, grouping="clustered", vectors=str(tmp_path / "v.npy"))
+    np.save(tmp_path / "ids.npy", np.ones((9, 2), dtype=np.int64))
+    with pytest.raises(RequestError, match=r"must hold 9 rows of floating-point numbers.* type int64"):
+        layer_of(9, grouping="clustered", vectors=str(tmp_path / "ids.npy"))
+    np.save(tmp_path / "nan.npy", np.full((9, 2), np.nan))
+    with pytest.raises(RequestError, match=r"not finite"):
+        layer_of(9, grouping="clustered", vectors=str(tmp_path / "nan.npy"))
     (tmp_path / "bad.npy").write_bytes(b"nothing")
     with pytest.raises(RequestError, match=r"cannot be read"):
         layer_of(9, grouping="clustered", vectors=str(tmp_path / "bad.npy"))

@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 from seqgen_cli import build
 from seqgen_cli.errors import RequestError
-from seqgen_cli.outputs import codes
+from seqgen_cli.outputs import codes, tree_search
 from seqgen_cli.outputs.frequencies import by_frequency, entropy_bits
 
 COUNTS = {
@@ -118,7 +118,9 @@ def random_tree(choice: str, vocab_size: int, scale: float, dense_nodes: int = 1
 
 @pytest.mark.parametrize("choice", ["binary_tree", "huffman_tree"])
 @pytest.mark.parametrize("scale", [0.0, 0.1, 3.0], ids=["flat", "nearly flat", "peaked"])
-def test_the_best_words_are_exact(choice: str, scale: float) -> None:
+@pytest.mark.parametrize("words_a_node", [0, 1, 64], ids=["never whole", "seldom whole", "as shipped"])
+def test_the_best_words_are_exact(choice: str, scale: float, words_a_node: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree_search, "_WORDS_A_NODE", words_a_node)
     layer = random_tree(choice, 3000, scale)
     hidden_ND = torch.randn(12, 8, dtype=torch.float64)
     log_p_NV = layer.log_probs(hidden_ND)
@@ -136,8 +138,12 @@ def test_a_peaked_distribution_is_searched_without_computing_it_whole(scale: flo
     rows: list[int] = []
     whole = layer.log_probs
     monkeypatch.setattr(layer, "log_probs", lambda hidden_ND: rows.append(len(hidden_ND)) or whole(hidden_ND))
+    nodes: list[int] = []
+    one_by_one = layer.lower_scores
+    monkeypatch.setattr(layer, "lower_scores", lambda h, node, *rest: nodes.append(len(node)) or one_by_one(h, node, *rest))
     layer.topk(torch.randn(50, 8, dtype=torch.float64) * 3, 2)
     assert (sum(rows) == 50) if scale == 0 else (sum(rows) < 10)
+    assert sum(nodes) < 50 * 3000 / 25  # a flat one is soon seen to be flat
 
 
 @pytest.mark.parametrize("choice", ["binary_tree", "huffman_tree"])
