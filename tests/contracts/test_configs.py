@@ -31,6 +31,7 @@ CLASSIFIER = ["model=bert_gru", "data=mini_reviews"]
 REQUIRED = {
     "imdb": CLASSIFIER[:1],
     "imdb_text": ["model=rnn_lm"],
+    "language_model": ["model=rnn_lm"],
     "mini_reviews": CLASSIFIER,
     "reviews": [*CLASSIFIER, "data.train=a.csv"],
     "wordpiece": CLASSIFIER,
