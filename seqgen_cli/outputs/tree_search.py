@@ -18,7 +18,7 @@ from seqgen_cli.layers.rows import places
 from seqgen_cli.outputs import codes
 from seqgen_cli.outputs.draws import LEAST, best_of_all, excluded, pick, remaining
 
-_WORDS_A_NODE = 64
+_WORDS_A_NODE = 32
 """Words whose probabilities, computed all together, cost about as much as one node's, whose weights are gathered."""
 
 
@@ -55,7 +55,8 @@ class Expansion(nn.Module):
         found = []
         for node_L, on, out in zip(parts["node"], parts["on"], parts["out"], strict=True):
             score_NL = score_NI.index_select(1, node_L)
-            both = torch.stack([log_p_NL + logsigmoid(-score_NL), log_p_NL + logsigmoid(score_NL)], dim=-1).flatten(1)
+            right_NL = log_p_NL + logsigmoid(score_NL)
+            both = torch.stack([right_NL - score_NL, right_NL], dim=-1).flatten(1)  # sigmoid(-s) = sigmoid(s) exp(-s)
             found.append(both.index_select(1, out))
             log_p_NL = both.index_select(1, on)
         return torch.cat(found, dim=1) if found else log_p_NL
