@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from seqgen_cli import build
 from seqgen_cli.commands.tables import count, show
+from seqgen_cli.data.dataset import Dataset
 from seqgen_cli.data.labelled import LabelledDataset, Labels
 from seqgen_cli.data.prepare import Prepared
 from seqgen_cli.errors import RequestError
@@ -30,7 +31,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     if not prepared.splits:
         raise RequestError("The data has no split to prepare.")
     labels = prepared.target_tokenizer if isinstance(prepared.target_tokenizer, Labels) else None
-    rows = [[name, count(len(dataset)), *_sizes(dataset.lengths_nk)] for name, dataset in prepared.splits.items()]
+    rows = [[name, count(len(dataset)), *_sizes(dataset)] for name, dataset in prepared.splits.items()]
     if labels:
         for row, dataset in zip(rows, prepared.splits.values(), strict=True):
             told = ", ".join(f"{number:,} {name}" for name, number in _classes(dataset, labels).items())
@@ -56,9 +57,10 @@ def _header(prepared: Prepared, labels: Labels | None) -> list[str]:
     return [*header, "of each class"] if labels else header
 
 
-def _sizes(lengths_nk: np.ndarray) -> list[str]:
+def _sizes(dataset: Dataset | LabelledDataset) -> list[str]:
     """Tokens, mean and longest of each side, `</s>` (or [CLS] and [SEP]) included."""
-    return [text for n in lengths_nk.T for text in (count(int(n.sum())), f"{n.mean():.1f}", count(int(n.max())))]
+    sides = [lengths_n for lengths_n in (dataset.source_lengths_n, dataset.target_lengths_n) if lengths_n is not None]
+    return [text for n in sides for text in (count(int(n.sum())), f"{n.mean():.1f}", count(int(n.max())))]
 
 
 def _classes(dataset: LabelledDataset, labels: Labels) -> dict[str, int]:
