@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import socket
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,73 +11,21 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from seqgen_cli import build
-from seqgen_cli.cli import main
 from seqgen_cli.commands import train
-from seqgen_cli.runtime import Runtime, shut_down
 from seqgen_cli.training import checkpoints
-from seqgen_cli.training.loop import Loop
-from seqgen_cli.training.optimizers import Adam
-from seqgen_cli.training.schedules import InverseSqrt
-from tests.toys import OneProcess, Regression, stream
-
-SIZES = [5, 1, 7, 3]
-
-
-def toy_loop(machine, batches, accumulate):  # type: ignore[no-untyped-def]
-    """Adam, clipped, warmed up, on the toy regression."""
-    model = Regression()
-    updates = model.updates(Adam(lr=0.05).make)
-    return model, Loop(updates, batches, machine, InverseSqrt(3), seed=1, accumulate=accumulate, clip_norm=0.5)
-
-
-def figures(loop: Loop) -> dict[str, float]:
-    return {**loop.take_figures(), "batches": loop.batches, **{name: count.item() for name, count in loop.totals.items()}}
-
-
-def _as_rank(rank: int, port: int, work: Callable[[], Any]) -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    work()
-
-
-def on_two_ranks(work: Callable[[], Any]) -> None:
-    """Run `work` in two processes with the environment that torchrun gives; forked, so that nothing is imported again."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_as_rank, args=(rank, port, work)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(timeout=240)
-    codes = [process.exitcode for process in processes]
-    for process in processes:
-        process.kill()
-    assert codes == [0, 0]
+from tests.distributed import toy_worker
+from tests.distributed.ranks import on_two_ranks
+from tests.toys import OneProcess
 
 
 def test_two_ranks_make_the_steps_of_one(tmp_path: Path) -> None:
     """In float64, with unequal batches, accumulation on each rank, clipping, and global metrics."""
-
-    def work() -> None:
-        runtime = Runtime(device="cpu", threads=1).start(1)
-        model, loop = toy_loop(runtime, stream(SIZES, runtime.rank, 2), accumulate=2)
-        for _ in range(6):
-            loop.step()
-        if runtime.is_main:
-            torch.save({"weights": list(model.parameters()), "figures": figures(loop)}, tmp_path / "two.pt")
-        shut_down()
-
-    on_two_ranks(work)
-    two = torch.load(tmp_path / "two.pt", weights_only=True)
-    model, loop = toy_loop(OneProcess(), stream(SIZES), accumulate=4)
-    for _ in range(6):
-        loop.step()
-    for own, other in zip(model.parameters(), two["weights"], strict=True):
+    on_two_ranks("-m", "tests.distributed.toy_worker", str(tmp_path / "two.pt"))
+    one, two = toy_worker.train(OneProcess(), accumulate=4), torch.load(tmp_path / "two.pt", weights_only=True)
+    for own, other in zip(one["weights"], two["weights"], strict=True):
         assert_close(own, other, rtol=0, atol=1e-10)
-    one = figures(loop)
-    assert one.keys() == two["figures"].keys()
-    for name, value in one.items():
+    assert one["figures"].keys() == two["figures"].keys()
+    for name, value in one["figures"].items():
         assert_close(value, two["figures"][name], rtol=1e-9, atol=1e-12)
 
 
@@ -132,7 +74,7 @@ def test_two_ranks_train_the_run_that_one_process_trains(kind: str, tmp_path: Pa
         return [*RUNS[kind], *SHARED, *places, "runtime.device=cpu"]
 
     one = Path(train.run(build.compose("train", [*asked("one"), "trainer.accumulate=2"]))["run"])
-    on_two_ranks(lambda: sys.exit(main(["train", *asked("two")])))
+    on_two_ranks("-m", "seqgen_cli", "train", *asked("two"))
     (two,) = (tmp_path / "two").iterdir()
     weights = [load_file(checkpoints.find(run, print, last=True) / "model.safetensors") for run in (one, two)]
     for name, tensor in weights[0].items():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import textwrap
 
 import torch
@@ -12,6 +10,7 @@ from torch.testing import assert_close
 
 from seqgen_cli.layers.random import Key
 from seqgen_cli.outputs.base import NoiseKey
+from tests.distributed.ranks import on_two_ranks
 
 COMMON = """
 import torch
@@ -61,9 +60,7 @@ CHOICES = ["class_softmax", "binary_tree", "huffman_tree", "adaptive_softmax", "
 def test_two_processes_add_up_their_rows(tmp_path) -> None:
     script = tmp_path / "worker.py"
     script.write_text(textwrap.dedent(COMMON + WORKER))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*command, str(script), str(tmp_path), ",".join(CHOICES)], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    on_two_ranks(str(script), str(tmp_path), ",".join(CHOICES))
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     common: dict = {}

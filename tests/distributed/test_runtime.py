@@ -6,8 +6,6 @@ import copy
 import json
 import logging
 import random
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import torch
 from seqgen_cli import build
 from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.runtime import Runtime, log_to, run_name, start_logging, stop_log
+from tests.distributed.ranks import on_two_ranks
 
 WORKER = """
     import json, sys, torch
@@ -50,9 +49,7 @@ WORKER = """
 def test_two_processes_agree(tmp_path) -> None:
     script = tmp_path / "worker.py"
     script.write_text(textwrap.dedent(WORKER))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    on_two_ranks(str(script), str(tmp_path))
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     for each in (first, second):
         assert each["world"] == 2
