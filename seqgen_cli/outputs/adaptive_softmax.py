@@ -22,7 +22,7 @@ from torch.nn.functional import linear
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import places
 from seqgen_cli.outputs.base import NoiseKey, banned, single
-from seqgen_cli.outputs.chunked_loss import CHUNK_ELEMENTS, nll_each, nll_sum, row_chunks
+from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum, row_chunks
 from seqgen_cli.outputs.draws import excluded, pick, pick_word, remaining
 from seqgen_cli.outputs.frequencies import CountedLayer, by_frequency
 
@@ -97,7 +97,7 @@ class AdaptiveSoftmax(CountedLayer):
         if weights_N is None or weights_N.requires_grad or not torch.is_grad_enabled():
             return super().loss(hidden_ND, target_N, weights_N, noise)
         rank_N = self.rank_V[target_N]
-        rest = (0.0, CHUNK_ELEMENTS)
+        rest = (0.0, None)
         total = nll_sum(hidden_ND, self.head.weight, self.head.bias, self._entry(rank_N), weights_N, *rest)
         for number, cluster in enumerate(self._clusters()):
             row_R = self._rows(rank_N, number)
@@ -107,11 +107,11 @@ class AdaptiveSoftmax(CountedLayer):
 
     def score(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         rank_N = self.rank_V[target_N]
-        score_N = -nll_each(hidden_ND, self.head.weight, self.head.bias, self._entry(rank_N), 0.0, CHUNK_ELEMENTS)
+        score_N = -nll_each(hidden_ND, self.head.weight, self.head.bias, self._entry(rank_N), 0.0, None)
         for number, cluster in enumerate(self._clusters()):
             row_R = self._rows(rank_N, number)
             target_R = self._local(rank_N[row_R], number)
-            nll_R = nll_each(cluster.into(hidden_ND[row_R]), cluster.out.weight, None, target_R, 0.0, CHUNK_ELEMENTS)
+            nll_R = nll_each(cluster.into(hidden_ND[row_R]), cluster.out.weight, None, target_R, 0.0, None)
             score_N = score_N.index_add(0, row_R, nll_R.to(score_N.dtype), alpha=-1)
         return score_N
 
@@ -131,7 +131,7 @@ class AdaptiveSoftmax(CountedLayer):
         for number, (low, high) in enumerate(pairwise(self.edges)):
             bound_N = head_NH[:, self.edges[0] + number]
             open_R = places(bound_N >= best_Nk[:, -1])
-            for rows in row_chunks(open_R.shape[0], high - low, CHUNK_ELEMENTS):
+            for rows in row_chunks(open_R.shape[0], high - low):
                 row_R = open_R[rows]
                 log_p_RT = self._tail(hidden_ND[row_R], number) + bound_N[row_R, None]
                 ban_RX = None if rank_NX is None else self._inside(rank_NX[row_R], low, high)
@@ -162,7 +162,7 @@ class AdaptiveSoftmax(CountedLayer):
         rank_N = entry_N1.squeeze(1)
         for number, (low, high) in enumerate(pairwise(self.edges)):
             open_R = places(entry_N1 == self.edges[0] + number)
-            for rows in row_chunks(open_R.shape[0], high - low, CHUNK_ELEMENTS):
+            for rows in row_chunks(open_R.shape[0], high - low):
                 row_R = open_R[rows]
                 ban_RX = self._inside(torch.where(here_NX, rank_NX, -1)[row_R], low, high)
                 log_p_RT = banned(self._tail(hidden_ND[row_R], number), ban_RX)

@@ -22,15 +22,15 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 Gradients = list[Tensor | None]
-CHUNK_ELEMENTS = 1 << 22
-"""Most scores or log-probabilities held at once, where nothing else is asked for."""
+_CHUNK_ELEMENTS = 1 << 22
+_LEAST_ROWS = 256
 
 
 class _Plan(NamedTuple):
-    """How the loss is computed: smoothing e, most scores at once, dtype of the matrix products."""
+    """How the loss is computed: smoothing e, most scores at once (None: of 256 positions, or 4 Mi), dtype of the products."""
 
     smoothing: float
-    chunk_elements: int
+    chunk_elements: int | None
     dtype: torch.dtype
 
 
@@ -38,7 +38,7 @@ class _Plan(NamedTuple):
 # loop anew each time, so both functions stay outside its graphs.
 @torch.compiler.disable
 def nll_each(
-    hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, target_N: Tensor, smoothing: float, chunk_elements: int
+    hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, target_N: Tensor, smoothing: float, chunk_elements: int | None
 ) -> Tensor:
     """(N,) losses; their gradient comes from recomputed scores."""
     plan = _Plan(smoothing, chunk_elements, product_dtype(weight_VD))
@@ -54,7 +54,7 @@ def nll_sum(
     target_N: Tensor,
     weights_N: Tensor,
     smoothing: float,
-    chunk_elements: int,
+    chunk_elements: int | None,
 ) -> Tensor:
     """sum_n weights_n loss_n, a scalar; its gradient (none for `weights_N`) is taken in the forward."""
     plan = _Plan(smoothing, chunk_elements, product_dtype(weight_VD))
@@ -62,9 +62,12 @@ def nll_sum(
     return total
 
 
-def row_chunks(count: int, vocab_size: int, chunk_elements: int) -> Iterator[slice]:
-    """Slices of at most chunk_elements / V rows (1 at least); one empty slice for no rows, so that results keep their shape."""
-    step = max(1, chunk_elements // vocab_size)
+def row_chunks(count: int, width: int, elements: int | None = None) -> Iterator[slice]:
+    """Slices of at most elements / width rows (1 at least); one empty slice for no rows, so that results keep their shape.
+
+    Where no number of elements is given, 4 Mi, but 256 rows at least: each chunk passes over the whole weight once more.
+    """
+    step = max(_LEAST_ROWS, _CHUNK_ELEMENTS // width) if elements is None else max(1, elements // width)
     return (slice(start, min(start + step, count)) for start in range(0, max(count, 1), step))
 
 

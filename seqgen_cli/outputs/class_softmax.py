@@ -19,7 +19,7 @@ from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import RowTable
 from seqgen_cli.outputs import groupings
 from seqgen_cli.outputs.base import OutputLayer, banned, single
-from seqgen_cli.outputs.chunked_loss import CHUNK_ELEMENTS, row_chunks
+from seqgen_cli.outputs.chunked_loss import row_chunks
 from seqgen_cli.outputs.draws import excluded, pick, pick_word, remaining
 from seqgen_cli.outputs.frequencies import by_frequency, floored, shuffled
 from seqgen_cli.outputs.grouped import Block, blocks, log_probs_of, word_log_probs
@@ -153,7 +153,7 @@ class ClassSoftmax(OutputLayer):
         class_N1, uniform_N1 = pick(rest_NC, uniform_N[:, None])
         row_P = class_N1.squeeze(1).argsort(stable=True)
         drawn = []
-        for rows in row_chunks(row_P.shape[0], max(self.size_C), CHUNK_ELEMENTS):
+        for rows in row_chunks(row_P.shape[0], max(self.size_C)):
             row_R = row_P[rows]
             log_p_RG = self._in_class(hidden_ND[row_R], class_N1[row_R, 0], None if exclude_NX is None else exclude_NX[row_R])
             drawn.append(self._word(class_N1[row_R, 0], pick_word(log_p_RG, uniform_N1[row_R])))
@@ -175,7 +175,7 @@ class ClassSoftmax(OutputLayer):
     def _best_of_all(self, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None) -> tuple[Tensor, Tensor]:
         """`topk` by the whole distribution, some rows at a time."""
         best, ids = [], []
-        for rows in row_chunks(hidden_ND.shape[0], self.vocab_size, CHUNK_ELEMENTS):
+        for rows in row_chunks(hidden_ND.shape[0], self.vocab_size):
             exclude_RX = None if exclude_NX is None else exclude_NX[rows]
             place_RX = None if exclude_RX is None else torch.where(exclude_RX < 0, -1, self.place_V[exclude_RX.clamp_min(0)])
             best_Rk, place_Rk = banned(self._sorted_log_probs(hidden_ND[rows]), place_RX).topk(k, dim=1)
@@ -215,7 +215,7 @@ class ClassSoftmax(OutputLayer):
         kept = min(k, max(self.size_C))
         best_QK = log_class_NC.new_full((class_NO.numel(), kept), float("-inf"))
         id_QK = torch.zeros_like(best_QK, dtype=torch.int64)
-        for pairs in row_chunks(pair_P.shape[0], max(self.size_C), CHUNK_ELEMENTS):
+        for pairs in row_chunks(pair_P.shape[0], max(self.size_C)):
             place_P = pair_P[pairs]
             row_P, class_P = place_P // class_NO.shape[1], class_NO.flatten()[place_P]
             log_p_PG = self._in_class(hidden_ND[row_P], class_P, None if exclude_NX is None else exclude_NX[row_P])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seqgen_cli.outputs.base import OutputLayer, banned
-from seqgen_cli.outputs.chunked_loss import CHUNK_ELEMENTS, row_chunks
+from seqgen_cli.outputs.chunked_loss import row_chunks
 
 LEAST = 1e-290
 """A probability above 0 and below any that matters."""
@@ -19,7 +19,7 @@ def best_of_all(layer: OutputLayer, hidden_ND: Tensor, k: int, exclude_NX: Tenso
     """`topk` by the whole distribution, some rows at a time."""
     found = [
         banned(layer.log_probs(hidden_ND[rows]), None if exclude_NX is None else exclude_NX[rows]).topk(k, dim=-1)
-        for rows in row_chunks(hidden_ND.shape[0], layer.vocab_size, CHUNK_ELEMENTS)
+        for rows in row_chunks(hidden_ND.shape[0], layer.vocab_size)
     ]
     return torch.cat([best.values for best in found]), torch.cat([best.indices for best in found])
 

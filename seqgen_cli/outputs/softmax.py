@@ -16,9 +16,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from seqgen_cli.outputs.base import NoiseKey, OutputLayer, sample_from, single
-from seqgen_cli.outputs.chunked_loss import CHUNK_ELEMENTS, nll_each, nll_sum, row_chunks
-
-_POSITIONS = 256
+from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum, row_chunks
 
 
 class Softmax(OutputLayer):
@@ -37,8 +35,8 @@ class Softmax(OutputLayer):
         tied: share `embedding` instead of owning a weight.
         bias: learn b_v; otherwise 0.
         label_smoothing: e, in [0, 1).
-        chunk_elements: most scores (positions x V) held at once; at least one position is always taken. None: 4 Mi, and in the
-            loss those of 256 positions if that is more: each chunk passes over the whole gradient of the weight.
+        chunk_elements: most scores (positions x V) held at once; at least one position is always taken. None: 4 Mi, or those
+            of 256 positions if that is more: each chunk passes over the whole weight, or its gradient.
         backward: "stored" takes the gradient in the forward where each position's weight is known (three matrix products,
             and a (V, D) gradient held until backward), "recomputed" repeats the scores in backward (four products).
 
@@ -61,8 +59,7 @@ class Softmax(OutputLayer):
         self.hidden_size = hidden_size
         self.vocab_size = vocab_size
         self.label_smoothing = label_smoothing
-        self.chunk_elements = chunk_elements or CHUNK_ELEMENTS
-        self.loss_chunk_elements = chunk_elements or max(CHUNK_ELEMENTS, _POSITIONS * vocab_size)
+        self.chunk_elements = chunk_elements
         self.backward = backward
         if tied and (embedding is None or embedding.shape != (vocab_size, hidden_size)):
             raise ValueError(f"a tied weight needs an embedding of {vocab_size} x {hidden_size}")
@@ -75,14 +72,14 @@ class Softmax(OutputLayer):
 
     def loss(self, hidden_ND: Tensor, target_N: Tensor, weights_N: Tensor | None = None, noise: NoiseKey | None = None) -> Tensor:
         """Smoothed negative log-likelihood, (N,) or its sum weighted by `weights_N`. Differentiable once."""
-        rest = (self.label_smoothing, self.loss_chunk_elements)
+        rest = (self.label_smoothing, self.chunk_elements)
         if self.backward == "stored" and weights_N is not None and not weights_N.requires_grad and torch.is_grad_enabled():
             return nll_sum(hidden_ND, self.weight, self.bias, target_N, weights_N, *rest)
         loss_N = nll_each(hidden_ND, self.weight, self.bias, target_N, *rest)
         return loss_N if weights_N is None else (loss_N * weights_N).sum()
 
     def score(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
-        return -nll_each(hidden_ND, self.weight, self.bias, target_N, 0.0, self.loss_chunk_elements)
+        return -nll_each(hidden_ND, self.weight, self.bias, target_N, 0.0, self.chunk_elements)
 
     def log_probs(self, hidden_ND: Tensor) -> Tensor:
         return self._scores(hidden_ND).log_softmax(-1)
