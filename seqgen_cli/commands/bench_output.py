@@ -70,6 +70,18 @@ class PlainSoftmax(OutputLayer):
         log_p_NV: Tensor = self.linear(hidden_ND).log_softmax(-1)
         return log_p_NV
 
+    def sample(
+        self,
+        hidden_ND: Tensor,
+        uniform_N: Tensor,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        exclude_NX: Tensor | None = None,
+    ) -> Tensor:
+        """By torch's own sampler, at temperature 1 over all words, as it is timed."""
+        return self.linear(hidden_ND).softmax(-1).multinomial(1).squeeze(1)
+
 
 def measure(config: DictConfig, settings: LayerBench, runtime: Runtime) -> tuple[dict[str, Any], list[str], list[list[str]]]:
     """The figures, and a table of them: its header and its rows.
@@ -94,8 +106,9 @@ def measure(config: DictConfig, settings: LayerBench, runtime: Runtime) -> tuple
     layer, plain = figures["layer"], figures["plain"]
     figures["pass_ms"] = {str(size): 1e3 * value for size, value in zip(settings.vocab_sizes, layer["pass_seconds"], strict=True)}
     if len(settings.vocab_sizes) > 1:
-        figures["growth"] = {key: growth(settings.vocab_sizes, layer[key]) for key in _COLUMNS if key in layer}
-    figures["share"] = {key: layer[key][-1] / max(plain[key][-1], 1e-12) for key in _COLUMNS if key in plain}
+        times = [key for key in _COLUMNS if key in layer and key.endswith("_seconds")]  # memory begins with what is at hand
+        figures["growth"] = {_short(key): growth(settings.vocab_sizes, layer[key]) for key in times}
+    figures["share"] = {_short(key): layer[key][-1] / max(plain[key][-1], 1e-12) for key in _COLUMNS if key in plain}
     return figures, *_table(figures)
 
 
@@ -128,7 +141,10 @@ def _one(
         step.backward(loss)
 
     passes, updates = [], []
-    with PeakMemory(runtime.device) as memory:
+    pass_memory, memory = PeakMemory(runtime.device), PeakMemory(runtime.device)
+    with pass_memory:  # before the first update, which makes the optimizer's moments
+        forward_backward(0)
+    with memory:
         for repeat in range(settings.repeats + 1):
             hidden_ND.grad = None
             passes.append(timed(partial(forward_backward, repeat), runtime.device))
@@ -136,9 +152,12 @@ def _one(
     figures = {
         "pass_seconds": Spread.of(passes[1:]).median,
         "update_seconds": Spread.of(updates[1:]).median,
+        "pass_memory_bytes": float(pass_memory.peak_bytes),
         "peak_memory_bytes": float(memory.peak_bytes),
     }
     if settings.search_k:
+        del step  # Adam's moments and the gradients are as large as the weights, thrice
+        layer.zero_grad(set_to_none=True)
         with runtime.autocast():
             figures |= _search(layer, hidden_ND.detach(), target_N, uniform_N, settings, runtime.device)
     return figures
@@ -197,7 +216,8 @@ _FARTHEST = 2.0**20
 _COLUMNS = {
     "pass_seconds": ("forward+backward, ms", 1e3),
     "update_seconds": ("update, ms", 1e3),
-    "peak_memory_bytes": ("peak memory, MiB", 2.0**-20),
+    "pass_memory_bytes": ("peak memory, MiB", 2.0**-20),
+    "peak_memory_bytes": ("with update, MiB", 2.0**-20),
     "topk_seconds": ("exact top k, ms", 1e3),
     "sample_seconds": ("one sample each, ms", 1e3),
     "peaked_topk_seconds": ("peaked: top k", 1e3),
@@ -210,8 +230,13 @@ def growth(sizes: Sequence[int], values: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(np.maximum(values, 1e-12)), 1)[0])
 
 
+def _short(key: str) -> str:
+    """Without the unit: a share and an exponent have none."""
+    return key.removesuffix("_seconds").removesuffix("_bytes")
+
+
 def _table(figures: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """One row a size; each cell with its share of plain softmax's; the last row the growth law of the time or memory."""
+    """One row a size; each cell with its share of plain softmax's; the last row the growth law of each time."""
     layer, plain = figures["layer"], figures["plain"]
     columns = {key: title for key, title in _COLUMNS.items() if key in layer}
     rows = []
@@ -222,5 +247,6 @@ def _table(figures: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
             row.append(f"{layer[key][place] * factor:,.1f}{share}")
         rows.append(row)
     if "growth" in figures:
-        rows.append(["grows as V to the", *(f"{figures['growth'][key]:.2f}" for key in columns)])
+        exponents = {key: figures["growth"].get(_short(key)) for key in columns}
+        rows.append(["grows as V to the", *("" if value is None else f"{value:.2f}" for value in exponents.values())])
     return ["words", *(title for title, _ in columns.values())], rows
