@@ -6,6 +6,7 @@ the language cuts them: the usual ROUGE keeps Latin letters and digits only, so 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from sacrebleu.metrics.base import Metric
 
 from seqgen_cli.errors import RequestError
 from seqgen_cli.metrics.translation import WordTokenizer, word_tokenizer
+from seqgen_cli.words import join_and
 
 _SETTING = "objective.reward.tokenizer"
 _DIGITS = 12  # of a score: exp(log(100)) is not quite 100
@@ -174,6 +176,58 @@ class ExactMatch:
 
     def __call__(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
         return [float(bool(text) and text == truth) for text, truth in zip(hypotheses, references, strict=True)]
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """The weighted mean of several rewards.
+
+    Args:
+        weights: of each reward, by its name; only their ratios matter.
+        rewards: by name.
+
+    Raises:
+        RequestError: the names differ, or nothing has weight.
+    """
+
+    weights: dict[str, Annotated[float, Ge(0)]]
+    rewards: dict[str, Reward]
+
+    def __post_init__(self) -> None:
+        if set(self.weights) != set(self.rewards):
+            raise RequestError(
+                f"objective.reward.weights has {join_and(sorted(self.weights)) or 'no names'}, objective.reward.rewards "
+                f"{join_and(sorted(self.rewards)) or 'none'}: give each reward one weight."
+            )
+        if not any(self.weights.values()):
+            what = "are all 0" if self.weights else "hold no rewards"
+            raise RequestError(f"objective.reward.weights {what}: nothing would be rewarded.")
+
+    def __call__(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+        parts = {name: reward(hypotheses, references) for name, reward in self.rewards.items()}
+        total = math.fsum(self.weights.values())
+        return [
+            math.fsum(self.weights[name] * part[place] for name, part in parts.items()) / total
+            for place in range(len(hypotheses))
+        ]
+
+    def for_ids(self) -> Weighted:
+        """The same of rewards for ids.
+
+        Raises:
+            RequestError: one of them does not work on ids.
+        """
+        return replace(self, rewards={name: for_ids(reward) for name, reward in self.rewards.items()})
+
+
+def for_ids(reward: Reward) -> Reward:
+    """The reward to use where outputs are token ids.
+
+    Raises:
+        RequestError: it does not work on ids.
+    """
+    own: Reward = reward.for_ids() if hasattr(reward, "for_ids") else reward
+    return own
 
 
 def _sentence_scores(metric: Metric, hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:

@@ -73,7 +73,7 @@ class Scorer:
             SeqgenError: the reward's answer is none.
         """
         pairs = list(zip(hypotheses, references, strict=True))
-        distinct = list(dict.fromkeys(pair for pair in pairs if pair[0]))
+        distinct = list(dict.fromkeys(pair for pair in pairs if pair[0].strip()))
         answers = self._start(distinct)
 
         @cache

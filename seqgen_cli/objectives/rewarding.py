@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from seqgen_cli.metrics.rewards import Reward
+from seqgen_cli.metrics.rewards import Reward, for_ids
 from seqgen_cli.metrics.scoring import Scorer
 
 
@@ -42,10 +42,8 @@ class Rewarding:
     """
 
     def __init__(self, reward: Reward, tokenizer: Detokenizer, on: Literal["text", "ids"] = "text", processes: int = 0) -> None:
-        if on == "ids" and hasattr(reward, "for_ids"):
-            reward = reward.for_ids()
         self.tokenizer, self.on = tokenizer, on
-        self.scorer = Scorer(reward, processes)
+        self.scorer = Scorer(for_ids(reward) if on == "ids" else reward, processes)
 
     def start(self, hypotheses: Sequence[Sequence[int]], references: Sequence[Sequence[int]]) -> Callable[[], Tensor]:
         """Start on as many hypotheses as references, ids each; a function that waits for their rewards.
