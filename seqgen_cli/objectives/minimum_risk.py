@@ -11,7 +11,7 @@ Shapes: B sentences, K samples of each, C columns (samples and reference).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
@@ -38,6 +38,8 @@ class MinimumRisk(MaximumLikelihood):
         mle_weight: w in (1 - w) risk + w mle, the risk per sentence and the likelihood per token.
         dropout, max_length_factor, max_length_offset: see `Trials`.
     """
+
+    rewards_outputs: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
-from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.dropout import without_dropout
 from seqgen_cli.layers.rows import places
 from seqgen_cli.metrics.rewards import Reward
@@ -49,10 +48,9 @@ class Reinforce(MaximumLikelihood):
         samples: K, of each source. dropout, max_length_factor, max_length_offset: see `Trials`.
         entropy: c, in reward per nat. kl: c_0, likewise; the starting model is the weights before the first update, those of
             `init_from`, kept in the run's checkpoints.
-
-    Raises:
-        RequestError: the baseline needs more samples.
     """
+
+    rewards_outputs: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -72,11 +70,6 @@ class Reinforce(MaximumLikelihood):
         reward_processes: Annotated[int, Ge(0)] = 0,
     ) -> None:
         super().__init__(model, output)
-        if samples < baseline.least_samples:
-            raise RequestError(
-                f"objective.samples={samples} is too few for objective/baseline=leave_one_out, which compares the samples of a "
-                f"source with one another. Use objective.samples={baseline.least_samples} or more, or another baseline."
-            )
         policy = Policy(
             samples=samples,
             greedy=baseline.wants_greedy,
@@ -84,7 +77,7 @@ class Reinforce(MaximumLikelihood):
             max_length_offset=max_length_offset,
         )
         self.trials = Trials((model, output), target_tokenizer, policy, dropout, reward, reward_on, reward_processes)
-        self.baseline, self.handover, self.samples = baseline, handover, samples
+        self.reward, self.baseline, self.handover, self.samples = reward, baseline, handover, samples
         self.entropy, self.kl = entropy, kl
         self.regressor = baseline.regressor(model.hidden_size)
         networks = nn.ModuleDict({"model": cast(nn.Module, model), "output": output})
@@ -138,6 +131,8 @@ class Reinforce(MaximumLikelihood):
         log_p_BC = trial.scored.sums_BK(trial.scored.log_p_N.detach())
         reward_BC = trial.rewards(log_p_BC.dtype)
         metrics = monitored(trial, reward_BC, log_p_BC, self.samples)
+        if self.baseline.wants_greedy:
+            metrics[f"greedy_reward/{SAMPLES}"] = self.samples * reward_BC[:, self.samples].sum()
         if shaped:
             reward_BC = reward_BC - self.entropy * log_p_BC
             if self.starting is not None:

@@ -94,11 +94,11 @@ class Trials:
 
 def monitored(trial: Trial, reward_BC: Tensor, log_p_BC: Tensor, samples: int) -> dict[str, Tensor]:
     """What is logged of the first `samples` columns, as sums: reward, length in tokens, shares of distinct and truncated samples,
-    and -log p of a token, an estimate of the entropy; the greedy output's reward where there is one after them."""
+    and -log p of a token, an estimate of the entropy of the next word."""
     drawn = trial.drawn.first(samples)
     number = torch.tensor(float(drawn.lengths_BK.numel()), device=reward_BC.device)
     tokens = f"own_tokens/{SAMPLES}"
-    sums = {
+    return {
         SAMPLES: number,
         f"reward/{SAMPLES}": reward_BC[:, :samples].sum(),
         f"length/{SAMPLES}": drawn.lengths_BK.sum(),
@@ -107,7 +107,6 @@ def monitored(trial: Trial, reward_BC: Tensor, log_p_BC: Tensor, samples: int) -
         tokens: drawn.own_lengths_BK().sum(),
         f"entropy/{tokens}": -log_p_BC[:, :samples].sum(),
     }
-    return sums
 
 
 def untouched(parameters: Iterable[nn.Parameter]) -> Tensor | float:
