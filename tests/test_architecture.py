@@ -45,7 +45,17 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "objectives": frozenset({"models.base", "outputs.base", "layers", "decoding", "metrics", "data.batch"}),
     "training": frozenset({"objectives.base", "runtime", "data.batch", "layers"}),
     "groups": frozenset(
-        {"models.base", "outputs.base", "objectives.base", "decoding.base", "data", "training", "runtime", "signatures"}
+        {
+            "models.base",
+            "outputs.base",
+            "objectives.base",
+            "decoding.base",
+            "data",
+            "training",
+            "runtime",
+            "signatures",
+            "listing",
+        }
     ),
     "restore": frozenset({"groups"}),
     "hydra_main": frozenset({"grammar"}),

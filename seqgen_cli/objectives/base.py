@@ -59,6 +59,14 @@ class Update:
     period: int = 1
 
 
+class Decay(Protocol):
+    """How much of something is left as training goes on."""
+
+    def __call__(self, update: int) -> float:
+        """The share left at this update, counted from 0; in [0, 1], and never rising."""
+        ...
+
+
 @runtime_checkable
 class Objective(Protocol):
     """A way to train. An implementation is an nn.Module that holds the model and the output layer it was given."""

@@ -18,13 +18,14 @@ from seqgen_cli.errors import RequestError
 from seqgen_cli.grammar import COMMANDS
 from seqgen_cli.groups import PACKAGES, PASSED, resolve
 from seqgen_cli.layers.random import Key
-from seqgen_cli.listing import default_groups
+from seqgen_cli.listing import choosers, default_groups, groups
 from seqgen_cli.objectives.base import Progress
 from seqgen_cli.signatures import parameters
 from tests.helpers import CONFIGS, random_batch, random_texts
 
 FILES = sorted(CONFIGS.rglob("*.yaml"))
 CHOICES = [path for path in FILES if path.parent != CONFIGS and path.parent.name != "experiment"]
+OBJECTIVES = [path for path in CHOICES if path.parent.name == "objective"]
 EXPERIMENTS = [path for path in FILES if path.parent.name == "experiment"]
 COMPOSED = [path for path in FILES if path.parent == CONFIGS]
 
@@ -47,9 +48,20 @@ def label(path: Path) -> str:
     return path.relative_to(CONFIGS).as_posix()
 
 
+def group_of(path: Path) -> str:
+    """ "objective/decay" of configs/objective/decay/linear.yaml."""
+    return path.parent.relative_to(CONFIGS).as_posix()
+
+
 def command_of(group: str) -> str:
     """A command that has the group."""
     return next(command for command in COMMANDS if group in default_groups(command))
+
+
+def chosen(group: str, name: str) -> list[str]:
+    """Overrides for a config with this choice: one of an inner group, in the last choice that chooses from it."""
+    outer, _, _ = group.rpartition("/")
+    return [*REQUIRED.get(name, []), *(chosen(outer, list(choosers(group))[-1]) if outer else []), f"{group}={name}"]
 
 
 def sizes(config: Any) -> tuple[int, int, torch.Tensor]:
@@ -71,13 +83,17 @@ def test_every_choice_is_composed_checked_and_built(path: Path, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     for name in ("a.ja", "a.en", "b.ja", "b.en", "a.csv"):
         Path(name).write_text("a line\n")
-    group, name = path.parent.name, path.stem
-    config = build.compose(command_of(group), [*REQUIRED.get(name, []), f"{group}={name}"])
+    group, name = group_of(path), path.stem
+    outer, *inner = group.split("/")
+    config = build.compose(command_of(outer), chosen(group, name))
     build.check(config)
     assert config.choices[group] == name
     with torch.device("meta"):  # base-sized models cost nothing there
-        thing = built(group, config)
-    assert type(thing) is resolve(build.plain(config[group]), group)
+        thing = built(outer, config)
+    node = config[outer]
+    for part in inner:
+        thing, node = getattr(thing, part), node[part]
+    assert type(thing) is resolve(build.plain(node), group)
     assert type(thing).__module__.startswith(PACKAGES[group])
 
 
@@ -99,12 +115,12 @@ def test_every_file_on_disk_is_one_of_those_tested() -> None:
     tested = len(CHOICES) + len(COMPOSED) + len(EXPERIMENTS)
     on_disk = [name for _, _, names in os.walk(CONFIGS) for name in names if name.endswith((".yaml", ".yml"))]
     assert tested == len(on_disk) > 20
-    assert {path.parent.name for path in CHOICES} == set(PACKAGES)
+    assert {group_of(path) for path in CHOICES} == set(PACKAGES) == set(groups()) - {"experiment"}
 
 
 @pytest.mark.parametrize("model", [path for path in CHOICES if path.parent.name == "model"], ids=label)
 @pytest.mark.parametrize("output", [path for path in CHOICES if path.parent.name == "output"], ids=label)
-@pytest.mark.parametrize("objective", [path for path in CHOICES if path.parent.name == "objective"], ids=label)
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=label)
 def test_every_combination_fits_or_is_refused_and_steps_on_the_meta_device(model: Path, output: Path, objective: Path) -> None:
     config = build.compose("train", [f"model={model.stem}", f"output={output.stem}", f"objective={objective.stem}"])
     refused = ""
@@ -142,7 +158,9 @@ def test_every_key_has_a_comment_and_the_file_a_first_line(path: Path) -> None:
 @pytest.mark.parametrize("path", CHOICES, ids=label)
 def test_a_choice_writes_every_setting_and_nothing_that_the_program_passes(path: Path) -> None:
     node = yaml.safe_load(path.read_text(encoding="utf-8"))
-    written = set(node) - {"_target_", "defaults"}
-    passed = PASSED.get(path.parent.name, frozenset())
+    group = group_of(path)
+    made = {name for name in default_groups(f"{group}/{path.stem}") if f"{group}/{name}" in PACKAGES}
+    written = set(node) - {"_target_", "defaults"} | made
+    passed = PASSED.get(group, frozenset())
     assert not written & passed
-    assert written == set(parameters(resolve(node, path.parent.name))) - passed
+    assert written == set(parameters(resolve(node, group))) - passed
