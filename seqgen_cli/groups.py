@@ -20,6 +20,7 @@ from seqgen_cli.data.wordpieces import WordPieces
 from seqgen_cli.decoding.base import Decoder
 from seqgen_cli.errors import RequestError
 from seqgen_cli.listing import group_choices
+from seqgen_cli.metrics.base import Reward
 from seqgen_cli.models.base import Model
 from seqgen_cli.objectives.base import Decay, Objective
 from seqgen_cli.outputs.base import OutputLayer
@@ -38,6 +39,7 @@ PACKAGES: dict[str, str] = {
     "output": "seqgen_cli.outputs",
     "objective": "seqgen_cli.objectives",
     "objective/decay": "seqgen_cli.objectives",
+    "objective/reward": "seqgen_cli.metrics",
     "optimizer": "seqgen_cli.training",
     "schedule": "seqgen_cli.training",
     "trainer": "seqgen_cli.training",
@@ -75,6 +77,7 @@ PROTOCOLS: dict[str, tuple[type, ...]] = {
     "output": (OutputLayer,),
     "objective": (Objective,),
     "objective/decay": (Decay,),
+    "objective/reward": (Reward,),
     "optimizer": (OptimizerSettings,),
     "schedule": (Schedule,),
     "trainer": (Trainer,),
@@ -89,6 +92,7 @@ PASSED: dict[str, frozenset[str]] = {
     "model": frozenset({"source_vocab_size", "target_vocab_size", "num_classes"}),
     "output": frozenset({"hidden_size", "vocab_size", "counts_V", "embedding"}),
     "objective": frozenset({"model", "output", "target_tokenizer", "seed"}),
+    "objective/reward": frozenset({"target_language"}),
     "schedule": frozenset({"total_updates"}),
 }
 """What the parts of a run must agree on: given by the program to the constructors that declare it, never written in a config."""

@@ -55,6 +55,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "runtime",
             "signatures",
             "listing",
+            "metrics.base",
         }
     ),
     "restore": frozenset({"groups"}),

@@ -265,4 +265,4 @@ def make_networks(config: DictConfig, prepared: Prepared) -> tuple[Any, OutputLa
     source, target = prepared.source_tokenizer, prepared.target_tokenizer
     sizes = (source and source.vocab_size, target.vocab_size)
     model, output = build.network(config, *sizes, counts_V=prepared.target_counts_V)
-    return model, output, build.objective(config, model, output, prepared.target_tokenizer)
+    return model, output, build.objective(config, model, output, prepared.target_tokenizer, prepared.target_language)

@@ -8,7 +8,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from seqgen_cli.metrics.rewards import Reward, for_ids
+from seqgen_cli.metrics.base import Reward
+from seqgen_cli.metrics.rewards import for_ids
 from seqgen_cli.metrics.scoring import Scorer
 
 

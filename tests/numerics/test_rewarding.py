@@ -1,6 +1,5 @@
 """From ids to rewards: on which text, how often a reward is asked, in which process, and what it may answer."""
 
-import math
 import os
 import pickle
 import signal
@@ -13,6 +12,7 @@ from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.metrics.rewards import Chrf, ExactMatch, SentenceBleu
 from seqgen_cli.metrics.scoring import Scorer, ask
 from seqgen_cli.objectives.rewarding import Rewarding
+from tests.user_rewards import ByProcess, NotANumber, Raising, Recording, Scalar, Short
 
 PAIRS = [(f"{'so ' * n}it is {n}", f"it is {n} or {m}") for n in range(8) for m in range(3)]
 
@@ -24,44 +24,6 @@ class Letters:
 
     def decode(self, rows):
         return ["".join(chr(ord("a") + number - 4) for number in row if number > 3) for row in rows]
-
-
-class Recording:
-    """Rewards length, and remembers what it was asked."""
-
-    def __init__(self):
-        self.asked = []
-
-    def __call__(self, hypotheses, references):
-        self.asked += zip(hypotheses, references, strict=True)
-        return [len(text) / 10 for text in hypotheses]
-
-
-class ByProcess:
-    """Rewards with the number of the process that is asked."""
-
-    def __call__(self, hypotheses, references):
-        return [os.getpid()] * len(hypotheses)
-
-
-class Short:
-    def __call__(self, hypotheses, references):
-        return [1.0] * (len(hypotheses) - 1)
-
-
-class Scalar:
-    def __call__(self, hypotheses, references):
-        return 1.0
-
-
-class NotANumber:
-    def __call__(self, hypotheses, references):
-        return [math.nan if "3" in text else 1.0 for text in hypotheses]
-
-
-class Raising:
-    def __call__(self, hypotheses, references):
-        return [1 / hypotheses.index("not there") for _ in hypotheses]
 
 
 def test_text_is_cut_at_its_end_and_without_special_tokens():
@@ -100,7 +62,7 @@ def test_nothing_is_done_before_the_answer_is_wanted_and_only_once():
 @pytest.mark.parametrize(
     ("reward", "message"),
     [
-        (Short(), r"test_rewarding\.Short gave 23 rewards for 24 hypotheses"),
+        (Short(), r"tests\.user_rewards\.Short gave 23 rewards for 24 hypotheses"),
         (Scalar(), r"Scalar failed \(TypeError: 'float' object is not iterable\)"),
         (NotANumber(), "NotANumber gave nan for 'it is 3"),
         (Raising(), r"Raising failed \(ValueError: 'not there' is not in list\)"),
