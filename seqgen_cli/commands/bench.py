@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from annotated_types import Ge
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from seqgen_cli import build
@@ -250,7 +250,7 @@ def _beside_mle(config: DictConfig, settings: Bench, material: Material, runtime
 
     if config.choices.objective == "mle":
         return bench_objective.of_mle(loop(config), step_seconds, runtime.device)
-    plain = OmegaConf.merge(config, {})
+    plain = config.copy()
     plain.objective = read_settings("objective/mle")
     return bench_objective.beside_mle(loop(config), loop(plain), settings.warmup, settings.steps, runtime.device)
 
