@@ -150,13 +150,12 @@ def _material(config: DictConfig, runtime: Runtime) -> Material:
     sizes = (source and source.vocab_size, target.vocab_size)
     classifies = build.task_of(config) == "classify"
     decodes = source if classifies else target
-    specials = Specials(decodes.pad, decodes.unk, decodes.bos, decodes.eos)
     if classifies:
         kinds = f"{sizes[0]:,} word pieces, {sizes[1]:,} classes"
     else:
         kinds = f"vocabulary {sizes[1]:,}" if source is None else f"vocabularies {sizes[0]:,} and {sizes[1]:,}"
     description = f"{len(dataset):,} training examples of data={config.choices.data}, {kinds}"
-    return Material(dataset, *sizes, prepared.target_counts_V, specials, description, target, prepared)
+    return Material(dataset, *sizes, prepared.target_counts_V, Specials.of(decodes), description, target, prepared)
 
 
 @dataclass(frozen=True)
