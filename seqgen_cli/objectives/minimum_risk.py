@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from seqgen_cli.data.batch import Batch
-from seqgen_cli.metrics.rewards import Reward
+from seqgen_cli.metrics.base import Reward
 from seqgen_cli.models.base import Generator
 from seqgen_cli.objectives.base import Loss, Progress
 from seqgen_cli.objectives.mle import MaximumLikelihood

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.layers.dropout import without_dropout
 from seqgen_cli.layers.rows import places
-from seqgen_cli.metrics.rewards import Reward
+from seqgen_cli.metrics.base import Reward
 from seqgen_cli.models.base import Generator
 from seqgen_cli.objectives.base import Loss, Progress
 from seqgen_cli.objectives.baselines import SAMPLES, Baseline, Rewards
