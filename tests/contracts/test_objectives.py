@@ -112,7 +112,7 @@ def sums_and_gradient(objective: Any, batches: list[Batch], update: int = 3) -> 
         loss = update_.module(batch, Progress(update, Key.of(5, update)))
         torch.stack(list(loss.terms.values())).sum().backward()
         counts = {f"count {name}": value for name, value in update_.module.counts(batch).items()}
-        terms = {f"term {name}": value for name, value in loss.terms.items()}
+        terms = {f"term {name}": value.detach() for name, value in loss.terms.items()}
         for name, value in {**counts, **terms, **loss.metrics}.items():
             sums[name] = sums.get(name, 0.0) + float(value)
     found = {name: parameter.grad for name, parameter in objective.named_parameters() if parameter.grad is not None}
