@@ -25,7 +25,7 @@ from seqgen_cli.data.prepare_labelled import prepare_labelled
 from seqgen_cli.data.tokenizers import load_pair
 from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.fitness import Task
-from seqgen_cli.groups import PASSED, resolve
+from seqgen_cli.groups import PASSED, parts, place, resolve
 from seqgen_cli.listing import group_choices, groups, read_settings
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.restore import SkipRandomInit, load_weights, read_config, read_weights
@@ -63,12 +63,10 @@ def check(config: DictConfig) -> None:
     """
     values = plain(config)
     choices = values.get("choices", {})
-    classes = {}
+    classes: dict[str, type] = {}
     for key, value in values.items():
         if isinstance(value, dict) and "_target_" in value:
-            classes[key] = resolve(value, key)
-            settings = {name: item for name, item in value.items() if name != "_target_"}
-            signatures.check_call(classes[key], settings, key, fitness.owner(key, choices), PASSED.get(key, frozenset()))
+            classes |= _checked(value, key, choices)
         elif key in TOP_LEVEL:
             signatures.check_value(TOP_LEVEL[key], value, key)
         elif key != "choices" and key not in groups():
@@ -76,8 +74,23 @@ def check(config: DictConfig) -> None:
     fitness.check_fit(classes, values, choices)
 
 
+def _checked(node: Mapping[str, Any], group: str, choices: Mapping[str, Any]) -> dict[str, type]:
+    """The class of a group's node and of each part that it chooses in turn, by group; all their settings are right."""
+    cls = resolve(node, group)
+    inner = parts(cls, node, group)
+    settings = {name: item for name, item in node.items() if name != "_target_" and name not in inner}
+    passed = PASSED.get(group, frozenset()) | set(inner)
+    signatures.check_call(cls, settings, place(group), fitness.owner(group, choices), passed)
+    classes = {group: cls}
+    for name, part in inner.items():
+        classes |= _checked(part, f"{group}/{name}", choices) if part is not None else {}
+    return classes
+
+
 def make(node: DictConfig | Mapping[str, Any], group: str, **passed: Any) -> Any:
     """The object that a config node names. Of `passed`, each value goes to the constructor if it declares that parameter.
+
+    What the node chooses in turn (`objective/decay`) is made first, in the same way.
 
     Raises:
         RequestError: a setting is wrong.
@@ -87,8 +100,13 @@ def make(node: DictConfig | Mapping[str, Any], group: str, **passed: Any) -> Any
         raise RequestError(f"{group} is not chosen.")
     cls = resolve(values, group)
     given = {name: value for name, value in passed.items() if name in signatures.parameters(cls)}
-    settings = {name: item for name, item in values.items() if name != "_target_"}
-    return cls(**signatures.check_call(cls, settings, group, group, PASSED.get(group, frozenset()) | set(given)), **given)
+    inner = {
+        name: None if part is None else make(part, f"{group}/{name}", **passed)
+        for name, part in parts(cls, values, group).items()
+    }
+    settings = {name: item for name, item in values.items() if name != "_target_" and name not in inner}
+    unsettable = PASSED.get(group, frozenset()) | set(given) | set(inner)
+    return cls(**signatures.check_call(cls, settings, place(group), group, unsettable), **given, **inner)
 
 
 def output_layer(
@@ -171,10 +189,18 @@ def _tied(config: DictConfig, model: Any, vocab_size: int) -> nn.Parameter | Non
     return weight
 
 
-def objective(config: DictConfig, model: Any, output: OutputLayer, target_tokenizer: Any = None) -> Any:
-    """The objective over a model and an output layer."""
+def objective(
+    config: DictConfig, model: Any, output: OutputLayer, target_tokenizer: Any = None, target_language: str | None = None
+) -> Any:
+    """The objective over a model and an output layer; tokenizer and language (ISO 639-1) are the target side's."""
     return make(
-        config.objective, "objective", model=model, output=output, target_tokenizer=target_tokenizer, seed=config.get("seed", 1)
+        config.objective,
+        "objective",
+        model=model,
+        output=output,
+        target_tokenizer=target_tokenizer,
+        target_language=target_language,
+        seed=config.get("seed", 1),
     )
 
 

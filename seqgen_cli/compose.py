@@ -17,10 +17,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from seqgen_cli import signatures
 from seqgen_cli.errors import RequestError
-from seqgen_cli.groups import resolve
+from seqgen_cli.groups import place, resolve
 from seqgen_cli.hydra_main import CONFIGS
-from seqgen_cli.listing import default_groups, top_level
-from seqgen_cli.words import did_you_mean, join_and
+from seqgen_cli.listing import choosers, default_groups, inner_groups, top_level
+from seqgen_cli.words import did_you_mean, join_and, join_or
 
 
 def compose(command: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -119,6 +119,11 @@ def _values(override: Override) -> list[Any]:
     return list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
 
 
+def _first_of(override: Override) -> str:
+    """The override as written; of a sweep's, the first of its values."""
+    return f"{override.key_or_group}={_values(override)[0]}" if override.is_sweep_override() else str(override.input_line)
+
+
 def _options(command: str, group: str, search: Sequence[str]) -> list[str]:
     """The choices of a group, the user's own folder (an override of hydra.searchpath) included."""
     return GlobalHydra.instance().config_loader().get_group_options(group, config_name=command, overrides=list(search))
@@ -131,13 +136,33 @@ def _check_groups(command: str, overrides: Sequence[Override], search: Sequence[
         options = _options(command, group, search)
         if not (options or group in mine) or group.startswith("hydra") or group in top_level(command):
             continue
-        if group not in mine and not override.is_add():
+        if group not in mine and group.rpartition("/")[0] not in mine and not override.is_add():
             raise RequestError(_not_here(command, group))
         for value in _values(override):
             if isinstance(value, str) and value.strip("'\"") not in options:
                 near = did_you_mean(value, options)
                 there = ", ".join(sorted(options)) or "nothing yet"
                 raise RequestError(f"{group}={value} is not a choice.{near} {group} is one of {there}.")
+    inner = [
+        override.key_or_group
+        for override in overrides
+        if override.key_or_group.partition("/")[0] in mine and not override.is_add()
+    ]
+    _check_inner_groups(command, [group for group in inner if "/" in group], overrides, search)
+
+
+def _check_inner_groups(command: str, inner: Sequence[str], overrides: Sequence[Override], search: Sequence[str]) -> None:
+    """Refuse choosing `objective/decay` where the objective chosen has no use for one."""
+    if not inner:
+        return
+    outer = [_first_of(override) for override in overrides if override.key_or_group in default_groups(command)]
+    choices = hydra_compose(command, [*outer, *search], return_hydra_config=True).hydra.runtime.choices
+    for group in inner:
+        if group not in choices:
+            parent = group.rpartition("/")[0]
+            fitting = [f"{parent}={chooser}" for chooser in choosers(group)]
+            hint = f" It belongs to {join_or(fitting)}." if fitting else did_you_mean(group, inner_groups(parent))
+            raise RequestError(f"{group} is not a choice of {parent}={choices.get(parent)}.{hint}")
 
 
 def _not_here(command: str, group: str) -> str:
@@ -154,8 +179,7 @@ def _check_keys(command: str, overrides: Sequence[Override], search: Sequence[st
     """Find the override of a key that does not exist in the config of the chosen groups."""
     own = top_level(command)
     chosen = [o for o in overrides if o.key_or_group not in own and _options(command, o.key_or_group, search)]
-    chosen_lines = [f"{o.key_or_group}={_values(o)[0]}" if o.is_sweep_override() else str(o.input_line) for o in chosen]
-    config = hydra_compose(command, [*chosen_lines, *search], return_hydra_config=True)
+    config = hydra_compose(command, [*map(_first_of, chosen), *search], return_hydra_config=True)
     choices = config.hydra.runtime.choices
     for override in overrides:
         key = override.key_or_group
@@ -167,10 +191,19 @@ def _check_keys(command: str, overrides: Sequence[Override], search: Sequence[st
             if inner and _options(command, group, search):
                 raise RequestError(_not_here(command, group))
             raise RequestError(f"{key} is not a setting of seqgen {command}.{did_you_mean(group, known)} {_settable(command)}")
-        node = config[group]
-        if isinstance(node, DictConfig) and "_target_" in node and inner.partition(".")[0] not in node:
-            hints = signatures.parameters(resolve(node, group))
-            allowed = {f"{group}.{name}": hints[name].annotation for name in node if name != "_target_" and name in hints}
-            owner = f"{group}={choices[group]}" if group in choices else group
-            refusal = signatures.why_not(resolve(node, group), inner, group, owner)
-            raise RequestError(refusal or signatures.unknown_key(key, owner, allowed))
+        _check_key(config[group], group, inner, choices)
+
+
+def _check_key(node: Any, group: str, key: str, choices: Mapping[str, Any]) -> None:
+    """Refuse a key that the chosen group's node does not have; one of a part that it chooses in turn is looked up there."""
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        return
+    name, _, rest = key.partition(".")
+    if name in node:
+        _check_key(node[name], f"{group}/{name}", rest, choices)
+        return
+    cls, path = resolve(node, group), place(group)
+    hints = signatures.parameters(cls)
+    allowed = {f"{path}.{known}": hints[known].annotation for known in node if known != "_target_" and known in hints}
+    owner = f"{group}={choices[group]}" if group in choices else path
+    raise RequestError(signatures.why_not(cls, key, path, owner) or signatures.unknown_key(f"{path}.{key}", owner, allowed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -18,14 +19,18 @@ from seqgen_cli.data.tokenizers import TokenizerSettings
 from seqgen_cli.data.wordpieces import WordPieces
 from seqgen_cli.decoding.base import Decoder
 from seqgen_cli.errors import RequestError
+from seqgen_cli.listing import group_choices
+from seqgen_cli.metrics.base import Reward
 from seqgen_cli.models.base import Model
-from seqgen_cli.objectives.base import Objective
+from seqgen_cli.objectives.base import Decay, Objective
+from seqgen_cli.objectives.baselines import Baseline
+from seqgen_cli.objectives.handovers import Handover
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.runtime import Runtime
-from seqgen_cli.signatures import missing_members
+from seqgen_cli.signatures import members, missing_members, parameters
 from seqgen_cli.training.schedules import Schedule
 from seqgen_cli.training.trainer import Trainer
-from seqgen_cli.words import join_and
+from seqgen_cli.words import join_and, join_or
 
 PACKAGES: dict[str, str] = {
     "data": "seqgen_cli.data",
@@ -35,6 +40,10 @@ PACKAGES: dict[str, str] = {
     "model": "seqgen_cli.models",
     "output": "seqgen_cli.outputs",
     "objective": "seqgen_cli.objectives",
+    "objective/decay": "seqgen_cli.objectives",
+    "objective/reward": "seqgen_cli.metrics",
+    "objective/baseline": "seqgen_cli.objectives",
+    "objective/handover": "seqgen_cli.objectives",
     "optimizer": "seqgen_cli.training",
     "schedule": "seqgen_cli.training",
     "trainer": "seqgen_cli.training",
@@ -42,7 +51,7 @@ PACKAGES: dict[str, str] = {
     "metrics": "seqgen_cli.metrics",
     "runtime": "seqgen_cli.runtime",
 }
-"""Where each group's own choices are defined."""
+"""Where each group's own choices are defined. An inner group (`objective/decay`) is of what a choice chooses in turn."""
 
 
 class OptimizerSettings(Protocol):
@@ -71,6 +80,10 @@ PROTOCOLS: dict[str, tuple[type, ...]] = {
     "model": (Model,),
     "output": (OutputLayer,),
     "objective": (Objective,),
+    "objective/decay": (Decay,),
+    "objective/reward": (Reward,),
+    "objective/baseline": (Baseline,),
+    "objective/handover": (Handover,),
     "optimizer": (OptimizerSettings,),
     "schedule": (Schedule,),
     "trainer": (Trainer,),
@@ -85,9 +98,37 @@ PASSED: dict[str, frozenset[str]] = {
     "model": frozenset({"source_vocab_size", "target_vocab_size", "num_classes"}),
     "output": frozenset({"hidden_size", "vocab_size", "counts_V", "embedding"}),
     "objective": frozenset({"model", "output", "target_tokenizer", "seed"}),
+    "objective/reward": frozenset({"target_language"}),
     "schedule": frozenset({"total_updates"}),
 }
 """What the parts of a run must agree on: given by the program to the constructors that declare it, never written in a config."""
+
+
+def place(group: str) -> str:
+    """Where the group's choice stands in the config: "objective/decay" -> "objective.decay"."""
+    return group.replace("/", ".")
+
+
+def parts(cls: type, node: Mapping[str, Any], group: str) -> dict[str, Mapping[str, Any] | None]:
+    """What a choice chooses in turn: for each parameter of its class that an inner group is for, that part of its node.
+
+    Raises:
+        RequestError: it is missing, or something else stands in its place.
+    """
+    found: dict[str, Mapping[str, Any] | None] = {}
+    for name, parameter in parameters(cls).items():
+        inner, hints = f"{group}/{name}", members(parameter.annotation)
+        if not any(hint in PROTOCOLS.get(inner, ()) for hint in hints):
+            continue
+        value = node.get(name)
+        if value is None and type(None) in hints:
+            found[name] = None
+        elif isinstance(value, Mapping) and "_target_" in value:
+            found[name] = value
+        else:
+            wrong = f"{place(inner)} is {json.dumps(value)}" if name in node else f"{place(inner)} is missing"
+            raise RequestError(f"{wrong}: choose it by {inner}={join_or(group_choices(inner))}.")
+    return found
 
 
 def resolve(node: Mapping[str, Any], group: str) -> type:
@@ -102,7 +143,7 @@ def resolve(node: Mapping[str, Any], group: str) -> type:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         hint = "Is its package installed, or its folder on PYTHONPATH?"
-        raise RequestError(f"{group}._target_={path} cannot be imported ({error}). {hint}") from error
+        raise RequestError(f"{place(group)}._target_={path} cannot be imported ({error}). {hint}") from error
     return _as_choice(found, path, group)
 
 
@@ -117,7 +158,7 @@ def resolve_stranger(node: Mapping[str, Any], group: str, trust: Sequence[str]) 
     path = node["_target_"]
     package = str(path).partition(".")[0]
     refused = RequestError(
-        f"the checkpoint's {group}._target_={path} is not a choice of {group} in seqgen. "
+        f"the checkpoint's {place(group)}._target_={path} is not a choice of {group} in seqgen. "
         f"If you trust the package that defines it, say trust=[{package}]."
     )
     if group not in PACKAGES or not isinstance(path, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", path):
@@ -141,9 +182,9 @@ def _within(module: str, package: str) -> bool:
 
 def _as_choice(found: Any, path: str, group: str) -> type:
     if not isinstance(found, type):
-        raise RequestError(f"{group}._target_={path} is not a class.")
+        raise RequestError(f"{place(group)}._target_={path} is not a class.")
     lackings = [missing_members(found, protocol) for protocol in PROTOCOLS.get(group, (object,))]
     if all(lackings):
         lacking = min(lackings, key=len)
-        raise RequestError(f"{group}._target_={path} is not a choice of {group}: it lacks {join_and(lacking)}.")
+        raise RequestError(f"{place(group)}._target_={path} is not a choice of {group}: it lacks {join_and(lacking)}.")
     return found

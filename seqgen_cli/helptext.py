@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from seqgen_cli.grammar import COMMANDS, SWEEPING
-from seqgen_cli.listing import comments, default_groups, group_choices, summary
+from seqgen_cli.listing import choosers, comments, default_groups, group_choices, inner_groups, summary
 from seqgen_cli.settings import TOP_LEVEL, flag_of, takes_several, takes_text
 
 EXAMPLES = {
@@ -83,15 +83,20 @@ def command_page(command: str) -> str:
     if chosen:
         parts.append("\nChoices (group=choice; * unless said otherwise):")
     for group, default in chosen.items():
-        parts.append(f"  {group}")
-        parts += [
-            f"  {'*' if name == default else ' '}   {name:<18} {_short(summary(f'{group}/{name}'))}"
-            for name in group_choices(group)
-        ]
+        parts += [f"  {group}", *_choices(group, default)]
+        for inner in inner_groups(group):
+            of = ", ".join(f"{chooser} ({start} unless said otherwise)" for chooser, start in choosers(inner).items())
+            parts += [f"  {inner}, of {group}={of}", *_choices(inner)]
     parts.append("\nSettings (key=value, or --key value):")
     parts += [f"  {_usage(key):<32} {_short(comment)}" for key, comment in comments(command).items()]
     sweep = "\n  -m, --multirun       run every combination of comma-separated values" if command in SWEEPING else ""
     return "\n".join(parts) + f"\n\n{_FLAGS}{sweep}"
+
+
+def _choices(group: str, default: str | None = None) -> list[str]:
+    return [
+        f"  {'*' if name == default else ' '}   {name:<18} {_short(summary(f'{group}/{name}'))}" for name in group_choices(group)
+    ]
 
 
 def _usage(key: str) -> str:

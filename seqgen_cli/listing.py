@@ -16,8 +16,24 @@ def _root() -> Any:
 
 @cache
 def groups() -> tuple[str, ...]:
-    """The names of the config groups."""
-    return tuple(sorted(item.name for item in _root().iterdir() if item.is_dir() and group_choices(item.name)))
+    """The names of the config groups, those within another included."""
+    outer = sorted(item.name for item in _root().iterdir() if item.is_dir() and group_choices(item.name))
+    return tuple(name for group in outer for name in (group, *inner_groups(group)))
+
+
+@cache
+def inner_groups(group: str) -> tuple[str, ...]:
+    """The groups within a group, of what some of its choices choose in turn: "objective/decay" of "objective"."""
+    folder = _root().joinpath(group)
+    names = sorted(item.name for item in folder.iterdir() if item.is_dir()) if folder.is_dir() else []
+    return tuple(f"{group}/{name}" for name in names if group_choices(f"{group}/{name}"))
+
+
+def choosers(inner: str) -> dict[str, str]:
+    """The shipped choices that choose from an inner group, and what each starts from: {"scheduled_sampling": "linear"}."""
+    group, _, name = inner.rpartition("/")
+    starts = {chooser: default_groups(f"{group}/{chooser}") for chooser in group_choices(group)}
+    return {chooser: str(mine[name]) for chooser, mine in starts.items() if name in mine}
 
 
 @cache
@@ -45,7 +61,7 @@ def summary(name: str) -> str:
 
 
 def default_groups(command: str) -> dict[str, str | None]:
-    """The groups of a command, in the order they are composed, and the choice each starts from."""
+    """The groups of a command (or a choice), in the order they are composed, and the choice each starts from."""
     entries = [entry for entry in read_settings(command).get("defaults", []) if isinstance(entry, dict)]
     return {str(group).removeprefix("override "): choice for entry in entries for group, choice in entry.items()}
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from seqgen_cli.errors import RequestError, SeqgenError
-from seqgen_cli.groups import resolve_stranger
+from seqgen_cli.groups import PACKAGES, resolve_stranger
 from seqgen_cli.words import join_and
 
 _LARGEST_CONFIG = 1 << 20  # bytes; ours are a few thousand
@@ -48,12 +48,21 @@ def read_config(path: Path, trust: Sequence[str] = ()) -> dict[str, Any]:
     for key, value in values.items():
         if any("${" in text for text in _texts([key, value])):
             raise RequestError(f"{path}: {key} holds an interpolation (`${{`), which a checkpoint may not.")
-        if isinstance(value, dict) and "_target_" in value:
-            resolve_stranger(value, key, trust)
-        inner = list(value.values()) if isinstance(value, dict) else [value]
-        if any(text == "_target_" for text in _texts(inner)) or key == "_target_":
+        if _check_targets(value, str(key), trust) or key == "_target_":
             raise RequestError(f"{path}: {key} holds a `_target_` where none belongs.")
     return values
+
+
+def _check_targets(value: Any, group: str, trust: Sequence[str]) -> bool:
+    """Check the class that a group's node names, and those of what it chooses in turn; whether any stands elsewhere."""
+    if not isinstance(value, dict) or "_target_" not in value:
+        return "_target_" in _texts(value)
+    resolve_stranger(value, group, trust)
+    settings = {name: item for name, item in value.items() if name != "_target_"}
+    return any(
+        _check_targets(item, f"{group}/{name}", trust) if f"{group}/{name}" in PACKAGES else "_target_" in _texts([name, item])
+        for name, item in settings.items()
+    )
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -88,7 +88,7 @@ def check_value(hint: Any, value: Any, path: str) -> Any:
 
 def _nested(hint: Any, value: Any, path: str) -> Any:
     """A dataclass, or a list or mapping of them, built from plain data; None where the hint holds no dataclass for it."""
-    for option in _options(hint):
+    for option in members(hint):
         if isinstance(option, type) and is_dataclass(option) and isinstance(value, Mapping):
             return option(**check_call(option, value, path, path))
         inner = get_args(option)
@@ -101,20 +101,20 @@ def _nested(hint: Any, value: Any, path: str) -> Any:
 
 
 def _holds_dataclass(hint: Any) -> bool:
-    return any(isinstance(option, type) and is_dataclass(option) for option in _options(hint))
+    return any(isinstance(option, type) and is_dataclass(option) for option in members(hint))
 
 
-def _options(hint: Any) -> list[Any]:
+def members(hint: Any) -> list[Any]:
     """The members of a union, without Annotated: `Annotated[int, Ge(1)] | None` -> [int, NoneType]."""
     if get_origin(hint) is Annotated:
-        return _options(get_args(hint)[0])
+        return members(get_args(hint)[0])
     if get_origin(hint) in (Union, types.UnionType):
-        return [option for member in get_args(hint) for option in _options(member)]
+        return [option for member in get_args(hint) for option in members(member)]
     return [hint]
 
 
 def _choices(hint: Any) -> list[Any]:
-    return [choice for option in _options(hint) if get_origin(option) is Literal for choice in get_args(option)]
+    return [choice for option in members(hint) if get_origin(option) is Literal for choice in get_args(option)]
 
 
 def describe(hint: Any) -> str:
@@ -126,14 +126,16 @@ def describe(hint: Any) -> str:
     if origin is Literal:
         return join_or([json.dumps(choice) if not isinstance(choice, str) else choice for choice in inner])
     if origin in (Union, types.UnionType):
-        members = [describe(member) for member in inner]
-        return ", or ".join(members) if any("," in member for member in members) else join_or(members)
+        described = [describe(member) for member in inner]
+        return ", or ".join(described) if any("," in each for each in described) else join_or(described)
     if hint is type(None):
         return "null"
     if origin in (list, tuple) and inner:
         return f"a list of {describe(inner[0])}"
     if origin is dict:
         return f"a mapping to {describe(inner[1])}"
+    if getattr(hint, "_is_protocol", False):
+        return "a choice of its own"
     plain = {str: "text", bool: "true or false"}
     return plain.get(hint) or str(getattr(hint, "__name__", hint))
 
@@ -178,16 +180,18 @@ def missing_members(cls: type, needed: type) -> list[str]:
 
 
 def _protocol_members(protocol: type) -> set[str]:
-    members: set[str] = set()
+    found: set[str] = set()
     for base in protocol.__mro__:
         if getattr(base, "_is_protocol", False) and base is not Protocol:
-            members |= set(vars(base)) | set(vars(base).get("__annotations__", {}))
-    return {name for name in members if not name.startswith("_")} | (
+            found |= set(vars(base)) | set(vars(base).get("__annotations__", {}))
+    return {name for name in found if not name.startswith("_")} | (
         {"__call__"} if callable(vars(protocol).get("__call__")) else set()
     )
 
 
 def _has(cls: type, name: str) -> bool:
+    if name == "__call__":  # every class can be called; its objects only where one of its bases says how
+        return any(name in vars(base) for base in cls.__mro__)
     if hasattr(cls, name):
         return True
     # `self.name = ...` in a constructor: Python keeps the names that a function's code uses.

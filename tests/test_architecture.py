@@ -42,10 +42,24 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "outputs": frozenset({"layers"}),
     "decoding": frozenset({"models.base", "outputs.base", "layers", "data.batch"}),
     "metrics": frozenset({"models.base", "outputs.base", "data.batch", "objectives.base"}),
-    "objectives": frozenset({"models.base", "outputs.base", "layers", "decoding", "metrics", "data.batch"}),
-    "training": frozenset({"objectives.base", "runtime", "data.batch", "layers"}),
+    "objectives": frozenset({"models.base", "outputs.base", "layers", "decoding", "metrics", "data.batch", "measure"}),
+    "training": frozenset({"objectives.base", "runtime", "data.batch", "layers", "measure"}),
     "groups": frozenset(
-        {"models.base", "outputs.base", "objectives.base", "decoding.base", "data", "training", "runtime", "signatures"}
+        {
+            "models.base",
+            "outputs.base",
+            "objectives.base",
+            "objectives.baselines",
+            "objectives.handovers",
+            "metrics.rewards",
+            "decoding.base",
+            "data",
+            "training",
+            "runtime",
+            "signatures",
+            "listing",
+            "metrics.base",
+        }
     ),
     "restore": frozenset({"groups"}),
     "hydra_main": frozenset({"grammar"}),

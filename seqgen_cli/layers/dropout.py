@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -37,3 +40,19 @@ class Dropout(nn.Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+@contextmanager
+def without_dropout(module: nn.Module) -> Iterator[None]:
+    """No dropout anywhere in the module inside the block, with gradients as in training.
+
+    Recurrent cells stay in training mode: they drop nothing themselves, and cuDNN has no backward for them in evaluation.
+    """
+    training = [part for part in module.modules() if part.training and not isinstance(part, nn.RNNBase)]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True

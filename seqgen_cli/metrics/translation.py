@@ -25,6 +25,27 @@ _NEEDS = {"ja-mecab": ("MeCab", "ipadic"), "ko-mecab": ("mecab_ko", "mecab_ko_di
 _PACKAGES = {"ja-mecab": "sacrebleu[ja]", "ko-mecab": "sacrebleu[ko]"}
 _CHARACTER_LANGUAGES = frozenset({"ja", "zh"})  # TER splits their characters (sacrebleu's asian support)
 
+WordTokenizer = Literal["auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none"]
+"""How text is cut into words, in sacrebleu's names; auto follows the language."""
+
+
+def word_tokenizer(tokenizer: WordTokenizer, language: str | None, setting: str) -> str:
+    """The sacrebleu tokenizer for text of this language (an ISO 639-1 code; None: unknown).
+
+    Args:
+        setting: what error messages call it.
+
+    Raises:
+        RequestError: the tokenizer asked for is not installed.
+    """
+    if tokenizer == "auto":
+        wanted = _TOKENIZER_OF.get(language or "", "13a")
+        return wanted if _installed(wanted) else "char"
+    if not _installed(tokenizer):
+        package = _PACKAGES[tokenizer]
+        raise RequestError(f"{setting}={tokenizer} needs a dictionary: pip install '{package}', or choose char.")
+    return tokenizer
+
 
 @dataclass(frozen=True)
 class TranslationMetrics:
@@ -39,7 +60,7 @@ class TranslationMetrics:
     """
 
     names: list[Literal["bleu", "chrf", "ter"]] = field(default_factory=lambda: ["bleu", "chrf", "ter"])
-    tokenizer: Literal["auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none"] = "auto"
+    tokenizer: WordTokenizer = "auto"
     bootstrap: Annotated[int, Ge(0)] = 1000
     confidence: Annotated[float, Gt(0), Lt(1)] = 0.95
     seed: Annotated[int, Ge(0)] = 12345
@@ -50,15 +71,7 @@ class TranslationMetrics:
         Raises:
             RequestError: the tokenizer asked for is not installed.
         """
-        if self.tokenizer != "auto":
-            if not _installed(self.tokenizer):
-                package = _PACKAGES[self.tokenizer]
-                raise RequestError(
-                    f"metrics.tokenizer={self.tokenizer} needs a dictionary: pip install '{package}', or choose char."
-                )
-            return self.tokenizer
-        wanted = _TOKENIZER_OF.get(target_language or "", "13a")
-        return wanted if _installed(wanted) else "char"
+        return word_tokenizer(self.tokenizer, target_language, "metrics.tokenizer")
 
     def compute(
         self,

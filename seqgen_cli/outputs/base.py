@@ -33,6 +33,8 @@ class OutputLayer(nn.Module):
     hidden_size: int
     dense_because: str | None = None
     """Why a layer that could update only the rows a batch uses updates them all; None: it does not, or has nothing to spare."""
+    score_is_dense: bool = False
+    """Whether the gradient of `score` touches every row where that of `loss` does not."""
 
     def loss(self, hidden_ND: Tensor, target_N: Tensor, weights_N: Tensor | None = None, noise: NoiseKey | None = None) -> Tensor:
         """What training minimises: (N,), or its sum weighted by `weights_N` (a scalar), which may be cheaper.
@@ -45,6 +47,10 @@ class OutputLayer(nn.Module):
     def score(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         """Exact log p(target | hidden), natural log: (N, D), (N,) -> (N,). Differentiable."""
         raise NotImplementedError("abstract")
+
+    def estimator_parameters(self) -> list[nn.Parameter]:
+        """Parameters of `loss` alone, which say nothing of the distribution. None by default."""
+        return []
 
     def log_probs(self, hidden_ND: Tensor) -> Tensor:
         """The whole log-distribution: (N, D) -> (N, V). Differentiable."""

@@ -46,6 +46,7 @@ class _Sampled(CountedLayer):
     refused: ClassVar[dict[str, str]] = {
         "label_smoothing": "it needs every word's score, and only the target's and the samples' are computed"
     }
+    score_is_dense = True
     log_q_V: Tensor
     upto_V: Tensor
 
@@ -240,6 +241,10 @@ class NoiseContrastive(_Sampled):
         noise_N = noise_NK.sum(1) if times_K is None else noise_NK @ times_K.to(noise_NK.dtype)
         loss_N = softplus(self.log_kq(target_N).to(delta_NJ.dtype) - delta_NJ[:, -1]) + noise_N
         return loss_N if weights_N is None else (loss_N * weights_N).sum()
+
+    def estimator_parameters(self) -> list[nn.Parameter]:
+        """Those of z_h."""
+        return [parameter for parameter in (self.z_weight, self.z_bias) if parameter is not None]
 
     def monitors(self, hidden_ND: Tensor, target_N: Tensor) -> dict[str, Tensor]:
         """log Z(h) + z_h, 0 where the model is normalised, and its square (reported as mean and standard deviation)."""

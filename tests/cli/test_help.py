@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 
 from seqgen_cli.cli import main
 from seqgen_cli.grammar import COMMANDS
-from seqgen_cli.listing import default_groups, top_level
+from seqgen_cli.listing import choosers, default_groups, inner_groups, top_level
 from seqgen_cli.settings import TOP_LEVEL, flag_of
 from tests.helpers import CONFIGS, choices
 
@@ -48,11 +49,14 @@ def test_a_commands_page_lists_every_choice_and_setting(command: str, capsys) ->
     listed, _, settings = rest.partition("\nSettings")
     lines = listed.splitlines()
     for group, default in default_groups(command).items():
-        for name in choices(group):
-            start = lines.index(f"  {group}") + 1
-            line = next(line for line in lines[start:] if line[2:].lstrip("* ").split()[:1] == [name])
-            assert line.startswith("  *") == (name == default)
-            assert len(line.split()) > 2, f"{group}/{name}.yaml starts with a comment that says what it is"
+        for each in (group, *inner_groups(group)):
+            start = next(i for i, line in enumerate(lines) if re.match(f"  {each}(,|$)", line)) + 1
+            for name in choices(each):
+                line = next(line for line in lines[start:] if line[2:].lstrip("* ").split()[:1] == [name])
+                assert line.startswith("  *") == (name == default and each == group)
+                assert len(line.split()) > 2, f"{each}/{name}.yaml starts with a comment that says what it is"
+            for chooser, usual in choosers(each).items() if each != group else ():
+                assert f"{chooser} ({usual} unless said otherwise)" in lines[start - 1]
     for key, value in top_level(command).items():
         flags = [f"{key}.{name}" for name in value if name != "_target_"] if isinstance(value, dict) else [key]
         for flag in flags:

@@ -25,6 +25,44 @@ REFUSED = [
     ("train modle.hidden_size=3", "modle.hidden_size is not a setting of seqgen train. Did you mean model?"),
     ("train +model.depth=3", "model.depth is not a setting of model=transformer."),
     ("train experiment=nothing", "experiment=nothing is not a choice."),
+    # what a choice chooses in turn
+    (
+        "train objective=scheduled_sampling objective/decay=lineer",
+        "objective/decay=lineer is not a choice. Did you mean linear? objective/decay is one of constant, exponential,",
+    ),
+    (
+        "train objective=scheduled_sampling objective/decai=linear",
+        "objective/decai is not a choice of objective=scheduled_sampling. Did you mean objective/decay?",
+    ),
+    (
+        "train objective/decay=linear",
+        "objective/decay is not a choice of objective=mle. It belongs to objective=scheduled_sampling.",
+    ),
+    (
+        "train objective=scheduled_sampling objective/decay=linear objective.decay.cc=3",
+        "objective.decay.cc is not a setting of objective/decay=linear. Did you mean objective.decay.c (float, 0 or more)?",
+    ),
+    (
+        "train objective=scheduled_sampling +objective.decay.x=1",
+        "objective.decay.x is not a setting of objective/decay=inverse_sigmoid.",
+    ),
+    (
+        "train objective=scheduled_sampling objective.decay.k=0.5",
+        "objective.decay.k is 0.5; it must be float, 1 or more.",
+    ),
+    (
+        "train objective=scheduled_sampling objective.decay=linear",
+        'objective.decay is "linear": choose it by objective/decay=constant, exponential, inverse_sigmoid or linear.',
+    ),
+    ("train objective=scheduled_sampling ~objective/decay", "objective.decay is missing: choose it by objective/decay="),
+    (
+        "train objective=scheduled_sampling objective.decay._target_=seqgen_cli.objectives.mle.Tensor",
+        "objective.decay._target_=seqgen_cli.objectives.mle.Tensor is not a choice of objective/decay: it lacks __call__.",
+    ),
+    (
+        "translate --ckpt x objective/decay=linear",
+        "objective/decay cannot be set in seqgen translate: it comes from the checkpoint.",
+    ),
     # wrong types and ranges
     ("train model.hidden_size=big", 'model.hidden_size is "big"; it must be int, 2 or more.'),
     ("train model.hidden_size='256'", 'model.hidden_size is "256"; it must be int, 2 or more.'),

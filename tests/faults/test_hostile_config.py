@@ -121,6 +121,26 @@ def test_every_part_must_be_of_its_group(checkpoint: Path, group: str, target: s
         build.from_checkpoint(checkpoint)
 
 
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        ({"_target_": "os.system"}, "objective.decay._target_=os.system is not a choice of objective/decay in seqgen"),
+        ({"_target_": "seqgen_cli.objectives.base.Loss"}, "is not a choice of objective/decay: it lacks __call__"),
+        ({"_target_": "seqgen_cli.objectives.decays.math.log"}, "objective.decay._target_=seqgen_cli.objectives.decays.math.log"),
+        ({"_target_": "seqgen_cli.objectives.decays.Constant", "value": {"_target_": "os.system"}}, "where none belongs"),
+        ([{"_target_": "seqgen_cli.objectives.decays.Constant", "value": 1}], "where none belongs"),
+    ],
+)
+def test_what_a_choice_chooses_in_turn_must_be_of_its_group(checkpoint: Path, node: Any, message: str) -> None:
+    decay = {"_target_": "seqgen_cli.objectives.decays.Constant", "value": 1}
+    change(checkpoint, "objective", "decay", value=decay)
+    assert read_config(checkpoint / "config.yaml")["objective"]["decay"] == decay
+    change(checkpoint, "objective", "decay", value=node)
+    with pytest.raises(RequestError) as caught:
+        build.from_checkpoint(checkpoint)
+    assert message in str(caught.value)
+
+
 def test_a_users_package_needs_their_word(checkpoint: Path, monkeypatch) -> None:
     (checkpoint / "trusted_choices.py").write_text(
         "from seqgen_cli.models.transformer import Transformer\nclass Mine(Transformer):\n    pass\n"
