@@ -44,6 +44,7 @@ def check_fit(classes: Mapping[str, type], values: Mapping[str, Any], choices: M
         _check_needs(key, cls, classes, choices)
     _check_task(classes, choices)
     check_source(classes, values, choices)
+    _check_samples(classes, values, choices)
 
 
 def task_for(model: type) -> Task:
@@ -111,6 +112,30 @@ def check_source(classes: Mapping[str, type], values: Mapping[str, Any], choices
     fitting = [name for name, cls in _choices_of("model").items() if not reads_source(cls)]
     other = f", or model={join_or(fitting)}" if fitting else ""
     raise RequestError(f"{owner('model', choices)} reads a source; {owner('data', choices)} {why}. {way}{other}.")
+
+
+def _check_samples(classes: Mapping[str, type], values: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
+    """Refuse an objective that rewards a model's outputs where there is nothing to reward them by, or to compare them with."""
+    objective = classes.get("objective", object)
+    if getattr(objective, "rewards_outputs", False) and "model" in classes and not reads_source(classes["model"]):
+        sourced = join_or([name for name, cls in _choices_of("model").items() if task_for(cls) == "translate"])
+        plain = join_or([name for name, cls in _choices_of("objective").items() if not getattr(cls, "rewards_outputs", False)])
+        raise RequestError(
+            f"{owner('objective', choices)} compares what a model writes with the reference of its source; "
+            f"{owner('model', choices)} reads no source. Use objective={plain}, or model={sourced}."
+        )
+    least = getattr(classes.get("objective/baseline"), "least_samples", 1)
+    settings = values.get("objective") or {}
+    if settings.get("samples", least) < least:
+        raise RequestError(
+            f"objective.samples={settings['samples']} is too few for {owner('objective/baseline', choices)}, which compares the "
+            f"samples of a source with one another. Use objective.samples={least} or more, or another objective/baseline."
+        )
+    if settings.get("kl", 0) > 0 and "init_from" in values and not values["init_from"]:
+        raise RequestError(
+            f"objective.kl={settings['kl']} keeps the model near the one it starts from, which is random without init_from. "
+            "Start from a trained one, init_from=RUN, or use objective.kl=0."
+        )
 
 
 def reads_source(model: type) -> bool:

@@ -23,6 +23,8 @@ from seqgen_cli.listing import group_choices
 from seqgen_cli.metrics.base import Reward
 from seqgen_cli.models.base import Model
 from seqgen_cli.objectives.base import Decay, Objective
+from seqgen_cli.objectives.baselines import Baseline
+from seqgen_cli.objectives.handovers import Handover
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.runtime import Runtime
 from seqgen_cli.signatures import members, missing_members, parameters
@@ -40,6 +42,8 @@ PACKAGES: dict[str, str] = {
     "objective": "seqgen_cli.objectives",
     "objective/decay": "seqgen_cli.objectives",
     "objective/reward": "seqgen_cli.metrics",
+    "objective/baseline": "seqgen_cli.objectives",
+    "objective/handover": "seqgen_cli.objectives",
     "optimizer": "seqgen_cli.training",
     "schedule": "seqgen_cli.training",
     "trainer": "seqgen_cli.training",
@@ -78,6 +82,8 @@ PROTOCOLS: dict[str, tuple[type, ...]] = {
     "objective": (Objective,),
     "objective/decay": (Decay,),
     "objective/reward": (Reward,),
+    "objective/baseline": (Baseline,),
+    "objective/handover": (Handover,),
     "optimizer": (OptimizerSettings,),
     "schedule": (Schedule,),
     "trainer": (Trainer,),

@@ -49,6 +49,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "models.base",
             "outputs.base",
             "objectives.base",
+            "objectives.baselines",
+            "objectives.handovers",
             "decoding.base",
             "data",
             "training",

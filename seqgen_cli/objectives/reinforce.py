@@ -18,18 +18,18 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
-from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.dropout import without_dropout
 from seqgen_cli.layers.rows import places
-from seqgen_cli.metrics.rewards import Reward
+from seqgen_cli.metrics.base import Reward
 from seqgen_cli.models.base import Generator
+from seqgen_cli.objectives.advice import RewardAdvisor
 from seqgen_cli.objectives.base import Loss, Progress
 from seqgen_cli.objectives.baselines import SAMPLES, Baseline, Rewards
 from seqgen_cli.objectives.handovers import Handover, Plan
@@ -49,10 +49,9 @@ class Reinforce(MaximumLikelihood):
         samples: K, of each source. dropout, max_length_factor, max_length_offset: see `Trials`.
         entropy: c, in reward per nat. kl: c_0, likewise; the starting model is the weights before the first update, those of
             `init_from`, kept in the run's checkpoints.
-
-    Raises:
-        RequestError: the baseline needs more samples.
     """
+
+    rewards_outputs: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -72,11 +71,6 @@ class Reinforce(MaximumLikelihood):
         reward_processes: Annotated[int, Ge(0)] = 0,
     ) -> None:
         super().__init__(model, output)
-        if samples < baseline.least_samples:
-            raise RequestError(
-                f"objective.samples={samples} is too few for objective/baseline=leave_one_out, which compares the samples of a "
-                f"source with one another. Use objective.samples={baseline.least_samples} or more, or another baseline."
-            )
         policy = Policy(
             samples=samples,
             greedy=baseline.wants_greedy,
@@ -84,8 +78,12 @@ class Reinforce(MaximumLikelihood):
             max_length_offset=max_length_offset,
         )
         self.trials = Trials((model, output), target_tokenizer, policy, dropout, reward, reward_on, reward_processes)
-        self.baseline, self.handover, self.samples = baseline, handover, samples
+        self.reward, self.baseline, self.handover, self.samples = reward, baseline, handover, samples
         self.entropy, self.kl = entropy, kl
+        begin = handover.plan(0)
+        cold = begin.samples > begin.reference or bool(begin.last)
+        remedies = ["set objective.kl or objective.entropy above 0", "leave mle more weight (objective/handover)"]
+        self.advisor = RewardAdvisor(samples, "objective/handover=linear" if cold else None, remedies)
         self.regressor = baseline.regressor(model.hidden_size)
         networks = nn.ModuleDict({"model": cast(nn.Module, model), "output": output})
         self.starting = copy.deepcopy(networks).requires_grad_(False) if kl else None
@@ -138,6 +136,8 @@ class Reinforce(MaximumLikelihood):
         log_p_BC = trial.scored.sums_BK(trial.scored.log_p_N.detach())
         reward_BC = trial.rewards(log_p_BC.dtype)
         metrics = monitored(trial, reward_BC, log_p_BC, self.samples)
+        if self.baseline.wants_greedy:
+            metrics[f"greedy_reward/{SAMPLES}"] = self.samples * reward_BC[:, self.samples].sum()
         if shaped:
             reward_BC = reward_BC - self.entropy * log_p_BC
             if self.starting is not None:

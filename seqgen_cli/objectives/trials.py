@@ -17,7 +17,8 @@ from seqgen_cli.data.batch import Batch
 from seqgen_cli.decoding.base import Specials
 from seqgen_cli.decoding.steps import Network
 from seqgen_cli.layers.dropout import without_dropout
-from seqgen_cli.metrics.rewards import Reward
+from seqgen_cli.measure import section
+from seqgen_cli.metrics.base import Reward
 from seqgen_cli.objectives.base import Progress
 from seqgen_cli.objectives.baselines import SAMPLES
 from seqgen_cli.objectives.rewarding import Rewarding
@@ -85,7 +86,8 @@ class Trials:
         """
         memory = self.network[0].encode(batch)
         key = progress.key.fold("samples")
-        drawn = draw(self.network, memory, batch, self.policy, self.specials, key, prefix_lengths_B)
+        with section("sampling"):
+            drawn = draw(self.network, memory, batch, self.policy, self.specials, key, prefix_lengths_B)
         drawn = drawn.with_references(batch) if references else drawn
         rewards = rewards_of(drawn, batch, self.rewarding)
         scored = score(self.network, memory, drawn if columns is None else drawn.first(columns), self.specials)
@@ -94,11 +96,11 @@ class Trials:
 
 def monitored(trial: Trial, reward_BC: Tensor, log_p_BC: Tensor, samples: int) -> dict[str, Tensor]:
     """What is logged of the first `samples` columns, as sums: reward, length in tokens, shares of distinct and truncated samples,
-    and -log p of a token, an estimate of the entropy; the greedy output's reward where there is one after them."""
+    and -log p of a token, an estimate of the entropy of the next word."""
     drawn = trial.drawn.first(samples)
     number = torch.tensor(float(drawn.lengths_BK.numel()), device=reward_BC.device)
     tokens = f"own_tokens/{SAMPLES}"
-    sums = {
+    return {
         SAMPLES: number,
         f"reward/{SAMPLES}": reward_BC[:, :samples].sum(),
         f"length/{SAMPLES}": drawn.lengths_BK.sum(),
@@ -107,7 +109,6 @@ def monitored(trial: Trial, reward_BC: Tensor, log_p_BC: Tensor, samples: int) -
         tokens: drawn.own_lengths_BK().sum(),
         f"entropy/{tokens}": -log_p_BC[:, :samples].sum(),
     }
-    return sums
 
 
 def untouched(parameters: Iterable[nn.Parameter]) -> Tensor | float:

@@ -102,12 +102,8 @@ class World:
     def gradient(self, value: Tensor) -> Tensor:
         """d value / d parameters, (P,); the graph stays."""
         found = torch.autograd.grad(value, self.parameters, retain_graph=True, allow_unused=True)
-        return torch.cat(
-            [
-                (torch.zeros_like(parameter) if each is None else each).flatten()
-                for each, parameter in zip(found, self.parameters, strict=True)
-            ]
-        )
+        pairs = zip(found, self.parameters, strict=True)
+        return torch.cat([torch.zeros_like(own).flatten() if each is None else each.to_dense().flatten() for each, own in pairs])
 
     def rewards(self) -> Tensor:
         """G of each output: (S,)."""
@@ -145,6 +141,6 @@ def forced(monkeypatch: pytest.MonkeyPatch, world: World, columns: Sequence[Sequ
     monkeypatch.setattr(trials, "draw", draw)
 
 
-def alone(batch: Batch, index: int) -> Batch:
-    """The same batch with another example index: other random numbers."""
-    return replace(batch, index_B=torch.full_like(batch.index_B, index))
+def numbered(batch: Batch, first: int) -> Batch:
+    """The same batch with example indices from `first` on."""
+    return replace(batch, index_B=batch.index_B + first)
