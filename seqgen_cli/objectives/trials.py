@@ -60,7 +60,7 @@ class Trials:
         processes: int,
     ) -> None:
         self.network, self.policy, self.dropped = network, policy, dropout
-        self.specials = _specials(tokenizer)
+        self.specials = Specials.of(tokenizer)
         self.rewarding = Rewarding(reward, tokenizer, on, processes)
         output = network[1]
         if output.score_is_dense and output.dense_because is None:
@@ -114,8 +114,3 @@ def monitored(trial: Trial, reward_BC: Tensor, log_p_BC: Tensor, samples: int) -
 def untouched(parameters: Iterable[nn.Parameter]) -> Tensor | float:
     """0, with a gradient of 0 for each of these: DistributedDataParallel waits for every parameter's gradient."""
     return sum((0.0 * parameter.sum() for parameter in parameters), start=0.0)
-
-
-def _specials(tokenizer: Any) -> Specials:
-    """Of the tokenizer; without one the ids of synthetic sentences."""
-    return Specials(0, 1, 2, 3) if tokenizer is None else Specials(tokenizer.pad, tokenizer.unk, tokenizer.bos, tokenizer.eos)
