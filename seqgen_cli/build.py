@@ -189,10 +189,18 @@ def _tied(config: DictConfig, model: Any, vocab_size: int) -> nn.Parameter | Non
     return weight
 
 
-def objective(config: DictConfig, model: Any, output: OutputLayer, target_tokenizer: Any = None) -> Any:
-    """The objective over a model and an output layer."""
+def objective(
+    config: DictConfig, model: Any, output: OutputLayer, target_tokenizer: Any = None, target_language: str | None = None
+) -> Any:
+    """The objective over a model and an output layer; tokenizer and language (ISO 639-1) are the target side's."""
     return make(
-        config.objective, "objective", model=model, output=output, target_tokenizer=target_tokenizer, seed=config.get("seed", 1)
+        config.objective,
+        "objective",
+        model=model,
+        output=output,
+        target_tokenizer=target_tokenizer,
+        target_language=target_language,
+        seed=config.get("seed", 1),
     )
 
 

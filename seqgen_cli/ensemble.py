@@ -130,7 +130,7 @@ class Ensemble:
             before: ids that stand before each row's prefix in its texts, but that no network reads.
         """
         tokenizer = self.target_tokenizer
-        specials = Specials(tokenizer.pad, tokenizer.unk, tokenizer.bos, tokenizer.eos, self.start)
+        specials = Specials.of(tokenizer, self.start)
         with self.runtime.autocast():
             forced = self._forced(prefixes)
             found = generate(self.networks, decoder, self._batch(index, sources, None), specials, None, *forced)

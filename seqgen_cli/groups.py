@@ -20,7 +20,7 @@ from seqgen_cli.data.wordpieces import WordPieces
 from seqgen_cli.decoding.base import Decoder
 from seqgen_cli.errors import RequestError
 from seqgen_cli.listing import group_choices
-from seqgen_cli.metrics.rewards import Reward
+from seqgen_cli.metrics.base import Reward
 from seqgen_cli.models.base import Model
 from seqgen_cli.objectives.base import Decay, Objective
 from seqgen_cli.objectives.baselines import Baseline

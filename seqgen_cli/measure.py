@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,59 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
     work()
     synchronize(device)
     return time.perf_counter() - start
+
+
+class Stopwatch:
+    """Seconds inside each `section` that runs while this is running; an inner section's are not the outer one's.
+
+    Waits for the device where a section begins and ends, so that work belongs to the section that asked for it.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = {}
+        self._open: list[str] = []
+        self._since = 0.0
+
+    def __enter__(self) -> Stopwatch:
+        _running.append(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        _running.remove(self)
+
+    def enter(self, name: str) -> None:
+        """A section begins."""
+        self._pass()
+        self._open.append(name)
+
+    def leave(self) -> None:
+        """The section entered last ends."""
+        self._pass()
+        self._open.pop()
+
+    def _pass(self) -> None:
+        synchronize(self.device)
+        now = time.perf_counter()
+        if self._open:
+            self.seconds[self._open[-1]] = self.seconds.get(self._open[-1], 0.0) + now - self._since
+        self._since = now
+
+
+_running: list[Stopwatch] = []
+
+
+@contextmanager
+def section(name: str) -> Iterator[None]:
+    """Work of one kind, for whoever measures where the time goes; costs next to nothing while nobody does."""
+    watches = list(_running)
+    for watch in watches:
+        watch.enter(name)
+    try:
+        yield
+    finally:
+        for watch in watches:
+            watch.leave()
 
 
 def flops(work: Callable[[], object]) -> int:

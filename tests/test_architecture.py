@@ -42,8 +42,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "outputs": frozenset({"layers"}),
     "decoding": frozenset({"models.base", "outputs.base", "layers", "data.batch"}),
     "metrics": frozenset({"models.base", "outputs.base", "data.batch", "objectives.base"}),
-    "objectives": frozenset({"models.base", "outputs.base", "layers", "decoding", "metrics", "data.batch"}),
-    "training": frozenset({"objectives.base", "runtime", "data.batch", "layers"}),
+    "objectives": frozenset({"models.base", "outputs.base", "layers", "decoding", "metrics", "data.batch", "measure"}),
+    "training": frozenset({"objectives.base", "runtime", "data.batch", "layers", "measure"}),
     "groups": frozenset(
         {
             "models.base",
@@ -51,13 +51,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "objectives.base",
             "objectives.baselines",
             "objectives.handovers",
-            "metrics.rewards",
             "decoding.base",
             "data",
             "training",
             "runtime",
             "signatures",
             "listing",
+            "metrics.base",
         }
     ),
     "restore": frozenset({"groups"}),

@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from seqgen_cli import build
+from seqgen_cli.commands import bench_objective
 from seqgen_cli.commands.bench_output import LayerBench, measure
 from seqgen_cli.commands.encoding import encode_once
 from seqgen_cli.commands.session import keep_dense
@@ -28,7 +29,7 @@ from seqgen_cli.commands.tables import count, show
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import TrainStream
 from seqgen_cli.data.prepare import Prepared
-from seqgen_cli.data.synthetic import BOS, EOS, PAD, UNK
+from seqgen_cli.data.synthetic import BOS, EOS, PAD, UNK, SyntheticWords
 from seqgen_cli.decoding.base import Specials
 from seqgen_cli.decoding.steps import generate
 from seqgen_cli.layers.random import Key
@@ -56,6 +57,8 @@ class Bench:
         sentences: how many to decode; 0: none.
         decode_length: tokens of every output; None: the mean target length.
         beam_size: of the second decoding; the first is greedy.
+        match_lengths: let objectives that draw outputs draw them as long as the references, as trained weights would; else as
+            long as the objective's own settings allow, which untrained weights reach.
     """
 
     warmup: Annotated[int, Ge(0)] = 5
@@ -63,10 +66,11 @@ class Bench:
     sentences: Annotated[int, Ge(0)] = 64
     decode_length: Annotated[int, Ge(1)] | None = None
     beam_size: Annotated[int, Ge(1)] = 5
+    match_lengths: bool = True
 
 
 @dataclass(frozen=True)
-class _Material:
+class Material:
     """What the networks read: sentences, and the sizes that follow from them; `prepared` where they are of a data set."""
 
     dataset: Any
@@ -78,12 +82,20 @@ class _Material:
     target_tokenizer: Any = None
     prepared: Prepared | None = None
 
+    @property
+    def target_language(self) -> str | None:
+        """ISO 639-1 code, where it is known."""
+        return self.prepared.target_language if self.prepared is not None else None
+
 
 def run(config: DictConfig) -> dict[str, Any]:
     """Measure, print the table, return the figures."""
     build.check(config)
     runtime = build.start_runtime(config)
     settings: Bench = build.make(config.bench, "bench")
+    drawn = settings.match_lengths and "max_length_offset" in config.objective  # outputs, by the objective
+    if drawn:
+        config.objective.update(max_length_factor=1.0, max_length_offset=1)
     layer: LayerBench = build.make(config.layer, "layer")
     if layer.vocab_sizes:
         return _layer_alone(config, layer, runtime)
@@ -96,8 +108,11 @@ def run(config: DictConfig) -> dict[str, Any]:
         figures |= measured
         if isinstance(networks.model, Generator):
             figures |= _decoding(settings, networks, material, runtime)
+            figures |= _beside_mle(config, settings, material, runtime, figures["step_seconds"])
     if runtime.is_main:
         notes = [] if config.parameters_only else [f"Measured on {material.description}; {_machine(figures)}."]
+        if drawn:
+            notes.append("Outputs drawn in training are as long as their references (bench.match_lengths=true).")
         title = " ".join(f"{group}={name}" for group, name in names.items())
         show(title, ["", "", "" if config.parameters_only else "quartiles"], _rows(figures), notes)
     return figures
@@ -118,33 +133,33 @@ def _layer_alone(config: DictConfig, settings: LayerBench, runtime: Runtime) -> 
     return figures
 
 
-def _material(config: DictConfig, runtime: Runtime) -> _Material:
+def _material(config: DictConfig, runtime: Runtime) -> Material:
     """Synthetic sentences, or the training split of `data` where one is chosen."""
     if config.parameters_only and build.task_of(config) == "classify":  # its encoder's shape says it all: no text is read
         classes = len(build.make(config.data, "data").class_names() or (0, 1))
         nothing = Specials(PAD, UNK, BOS, EOS)
-        return _Material(None, config.tokenizer.vocab_size, classes, np.ones(classes, np.int64), nothing, "nothing")
+        return Material(None, config.tokenizer.vocab_size, classes, np.ones(classes, np.int64), nothing, "nothing")
     if config.get("data") is None:
         synthetic, both = build.make(config.synthetic, "synthetic"), build.reads_source(config)
         sizes = (synthetic.source_vocab_size if both else None, synthetic.target_vocab_size)
         dataset, description = synthetic.dataset(config.seed, both), synthetic.describe(both)
-        return _Material(dataset, *sizes, synthetic.counts_V(), Specials(PAD, UNK, BOS, EOS), description)
+        words = SyntheticWords(synthetic.target_vocab_size)
+        return Material(dataset, *sizes, synthetic.counts_V(), Specials(PAD, UNK, BOS, EOS), description, words)
     prepared = build.prepared(config, runtime, only=["train"], report=_log.info)
     source, target, dataset = prepared.source_tokenizer, prepared.target_tokenizer, prepared.splits["train"]
     sizes = (source and source.vocab_size, target.vocab_size)
     classifies = build.task_of(config) == "classify"
     decodes = source if classifies else target
-    specials = Specials(decodes.pad, decodes.unk, decodes.bos, decodes.eos)
     if classifies:
         kinds = f"{sizes[0]:,} word pieces, {sizes[1]:,} classes"
     else:
         kinds = f"vocabulary {sizes[1]:,}" if source is None else f"vocabularies {sizes[0]:,} and {sizes[1]:,}"
     description = f"{len(dataset):,} training examples of data={config.choices.data}, {kinds}"
-    return _Material(dataset, *sizes, prepared.target_counts_V, specials, description, target, prepared)
+    return Material(dataset, *sizes, prepared.target_counts_V, Specials.of(decodes), description, target, prepared)
 
 
 @dataclass(frozen=True)
-class _Networks:
+class Networks:
     model: Any
     output: Any
     objective: Any
@@ -154,17 +169,17 @@ class _Networks:
         return list(nn.ModuleList([self.model, self.output]).parameters())
 
 
-def _networks(config: DictConfig, material: _Material, device: torch.device) -> _Networks:
+def networks_of(config: DictConfig, material: Material, device: torch.device) -> Networks:
     """Model and output layer, and the objective over them, on `device`."""
     with torch.device(device):
         model, output = build.network(config, material.source_vocab_size, material.target_vocab_size, material.counts_V)
-        objective = build.objective(config, model, output, material.target_tokenizer)
-    return _Networks(model, output, objective)
+        objective = build.objective(config, model, output, material.target_tokenizer, material.target_language)
+    return Networks(model, output, objective)
 
 
-def parameter_counts(config: DictConfig, material: _Material) -> dict[str, int]:
+def parameter_counts(config: DictConfig, material: Material) -> dict[str, int]:
     """Parameters of model and output layer; nothing is allocated."""
-    parameters = _networks(config, material, torch.device("meta")).parameters()
+    parameters = networks_of(config, material, torch.device("meta")).parameters()
     trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     return {"parameters": sum(parameter.numel() for parameter in parameters), "trainable_parameters": trainable}
 
@@ -182,19 +197,15 @@ class _Recorder:
             yield batch
 
 
-def _training(config: DictConfig, settings: Bench, material: _Material, runtime: Runtime) -> tuple[_Networks, dict[str, Any]]:
+def _training(config: DictConfig, settings: Bench, material: Material, runtime: Runtime) -> tuple[Networks, dict[str, Any]]:
     """Train a few steps; the networks after them, and the figures."""
     batching = build.make(config.batching, "batching")
     drawn = TrainStream(material.dataset, batching, config.seed, runtime.rank, runtime.world_size, workers=runtime.workers)
     stream = _Recorder(drawn)
     with PeakMemory(runtime.device) as memory:
-        networks = _networks(config, material, runtime.device)
+        networks = networks_of(config, material, runtime.device)
         encoding = _encoding(config, networks, material, runtime, drawn.indices(settings.warmup + settings.steps))
-        optimizer = build.make(config.optimizer, "optimizer")
-        keep_dense(networks.output, optimizer, False, runtime)
-        updates = networks.objective.updates(optimizer.make)
-        schedule = build.make(config.schedule, "schedule", total_updates=settings.warmup + settings.steps)
-        loop = Loop(updates, stream, runtime, schedule, seed=config.seed)
+        loop = _loop(config, settings, networks, stream, runtime)
         for _ in range(settings.warmup):
             loop.step()
         stream.seen.clear()
@@ -220,8 +231,31 @@ def _training(config: DictConfig, settings: Bench, material: _Material, runtime:
     }
 
 
+def _loop(config: DictConfig, settings: Bench, networks: Networks, stream: Iterable[Batch], runtime: Runtime) -> Loop:
+    optimizer = build.make(config.optimizer, "optimizer")
+    keep_dense(networks.output, optimizer, False, runtime)
+    updates = networks.objective.updates(optimizer.make)
+    schedule = build.make(config.schedule, "schedule", total_updates=settings.warmup + settings.steps)
+    return Loop(updates, stream, runtime, schedule, seed=config.seed)
+
+
+def _beside_mle(config: DictConfig, settings: Bench, material: Material, runtime: Runtime, step_seconds: float) -> dict[str, Any]:
+    """What the objective costs beside maximum likelihood, both of fresh weights and on the same batches."""
+    batching = build.make(config.batching, "batching")
+
+    def loop(config: DictConfig) -> Loop:
+        drawn = TrainStream(material.dataset, batching, config.seed, runtime.rank, runtime.world_size, workers=runtime.workers)
+        return _loop(config, settings, networks_of(config, material, runtime.device), drawn, runtime)
+
+    if config.choices.objective == "mle":
+        return bench_objective.of_mle(loop(config), step_seconds, runtime.device)
+    plain = config.copy()
+    plain.objective = read_settings("objective/mle")
+    return bench_objective.beside_mle(loop(config), loop(plain), settings.warmup, settings.steps, runtime.device)
+
+
 def _encoding(
-    config: DictConfig, networks: _Networks, material: _Material, runtime: Runtime, indices: Sequence[int]
+    config: DictConfig, networks: Networks, material: Material, runtime: Runtime, indices: Sequence[int]
 ) -> dict[str, float]:
     """Word pieces a second of encoding what the steps will read; nothing where all is kept already or none is to be kept."""
     if material.prepared is None:
@@ -231,12 +265,12 @@ def _encoding(
     return {"encode_tokens_per_second": encoded / (time.perf_counter() - start)} if encoded else {}
 
 
-def step_flops(config: DictConfig, material: _Material, batches: Sequence[Batch]) -> list[int]:
+def step_flops(config: DictConfig, material: Material, batches: Sequence[Batch]) -> list[int]:
     """Floating-point operations of each batch's updates, forward and backward, counted on the meta device.
 
     Recomputation counts as work: what a kernel repeats to save memory is in the figure.
     """
-    objective = _networks(config, material, torch.device("meta")).objective
+    objective = networks_of(config, material, torch.device("meta")).objective
     updates = objective.updates(lambda named: torch.optim.SGD([parameter for _, parameter in named], lr=1.0))
 
     def forward_backward(batch: Batch) -> None:
@@ -252,14 +286,14 @@ def step_flops(config: DictConfig, material: _Material, batches: Sequence[Batch]
     return [flops(partial(forward_backward, batch.to("meta"))) for batch in batches]
 
 
-def _matmul_sizes(networks: _Networks, targets: Sequence[int]) -> list[tuple[int, int, int]]:
+def _matmul_sizes(networks: Networks, targets: Sequence[int]) -> list[tuple[int, int, int]]:
     """Products as this network makes them, and a large square one: the machine's rate is the best of them."""
     width = networks.model.hidden_size
     positions = int(np.median(targets))
     return [(positions, width, 4 * width), (positions, width, networks.output.vocab_size), (_SQUARE, _SQUARE, _SQUARE)]
 
 
-def _decoding(settings: Bench, networks: _Networks, material: _Material, runtime: Runtime) -> dict[str, Any]:
+def _decoding(settings: Bench, networks: Networks, material: Material, runtime: Runtime) -> dict[str, Any]:
     """Sentences a second of greedy search and beam search, on this process alone; every output has the same length."""
     if not settings.sentences:
         return {}
@@ -295,6 +329,8 @@ def _rows(figures: dict[str, Any]) -> list[list[str]]:
             ["training, peak memory", f"{figures['peak_memory_bytes'] / 2**20:,.0f} MiB", ""],
             ["share of the matrix-multiply rate", share, ""],
         ]
+    if "relative_to_mle" in figures:
+        rows += bench_objective.rows(figures)
     if "decode_length" in figures:
         rows.append(["greedy, sentences/s", count(figures["greedy_sentences_per_second"]), ""])
         rows.append([f"beam {figures['beam_size']}, sentences/s", count(figures["beam_sentences_per_second"]), ""])

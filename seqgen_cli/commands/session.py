@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +27,7 @@ from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import make_dense
 from seqgen_cli.measure import PeakMemory
 from seqgen_cli.metrics.base import higher_is_better
+from seqgen_cli.objectives.base import Advisor
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.runtime import Runtime
 from seqgen_cli.training import checkpoints
@@ -78,6 +79,14 @@ class Session:
         self._speed_since = (self.seconds, self.seen)
         self.journal = Journal(start.run, self.loop.update, trainer.tensorboard, runtime.is_main)
         self.bar = Bar(self.total_updates, self.loop.update, trainer.progress, runtime.is_main)
+        self.advisor: Advisor | None = getattr(self.objective, "advisor", None)
+        if self.advisor is not None and state is None:
+            self._warn(self.advisor.at_start(start.init is None, trainer.best_metric))
+
+    def _warn(self, lines: Sequence[str | None]) -> None:
+        for line in lines:
+            if line is not None and self.runtime.is_main:
+                _log.warning(line)
 
     def _make_loop(self, batches: int) -> None:
         """The loop after `batches` batches, and the validation beside it."""
@@ -197,6 +206,8 @@ class Session:
         epoch = self.loop.update / self.updates_per_epoch
         rest = {"lr": self.loop.learning_rate, "epoch": epoch, "seconds": seconds, f"{name}_per_second": speed}
         self.journal.write(self.loop.update, {**seen, **figures, **rest})
+        if self.advisor is not None:
+            self._warn([self.advisor.see(figures)])
         losses = ", ".join(f"{key} {value:.4f}" for key, value in figures.items() if key.endswith("loss"))
         left = f", {max(0.0, self.trainer.minutes - seconds / 60):.0f} min left" if self.trainer.minutes else ""
         self.bar.show(self.loop.update, f"{losses}, epoch {epoch:.2f}, {count(speed)} {name}/s{left}")
@@ -265,4 +276,4 @@ def make_networks(config: DictConfig, prepared: Prepared) -> tuple[Any, OutputLa
     source, target = prepared.source_tokenizer, prepared.target_tokenizer
     sizes = (source and source.vocab_size, target.vocab_size)
     model, output = build.network(config, *sizes, counts_V=prepared.target_counts_V)
-    return model, output, build.objective(config, model, output, prepared.target_tokenizer)
+    return model, output, build.objective(config, model, output, prepared.target_tokenizer, prepared.target_language)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,6 +16,7 @@ PAD, UNK, BOS, EOS = 0, 1, 2, 3  # as a trained SentencePiece has them
 _FIRST_WORD = 4
 _CORRELATION = 0.9  # of the two sides' log-lengths
 _ZIPF_SHIFT = 2.7  # Zipf-Mandelbrot
+_SYLLABLES = [consonant + vowel for consonant in "bdfghjklmnprstvz" for vowel in "aeiou"]
 
 
 class SyntheticDataset:
@@ -106,6 +108,29 @@ class Synthetic:
         normal_2n = np.stack([common, _CORRELATION * common + math.sqrt(1 - _CORRELATION**2) * own])
         lengths_2n = self.mean_length * np.exp(sigma * normal_2n - sigma**2 / 2)
         return np.maximum(1, lengths_2n.round()).astype(np.int64)
+
+
+class SyntheticWords:
+    """Texts of synthetic sentences: each id is a word of its own, made of syllables, the frequent ones short.
+
+    Args:
+        vocab_size: words, the special ids included.
+    """
+
+    pad, unk, bos, eos = PAD, UNK, BOS, EOS
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+
+    def decode(self, rows: Iterable[Sequence[int] | np.ndarray]) -> list[str]:
+        """The words of each id sequence, with spaces between; special ids leave nothing."""
+        return [" ".join(_word(int(number) - _FIRST_WORD) for number in row if number >= _FIRST_WORD) for row in rows]
+
+
+def _word(rank: int) -> str:
+    """The word of this rank, 0 the most frequent: "ba", "be" ... then two syllables."""
+    syllables = _SYLLABLES[rank % len(_SYLLABLES)]
+    return syllables if rank < len(_SYLLABLES) else _word(rank // len(_SYLLABLES) - 1) + syllables
 
 
 def _zipf(vocab_size: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
 from annotated_types import Ge
@@ -59,6 +59,13 @@ class Specials:
     bos: int
     eos: int
     start: int | None = None
+
+    @staticmethod
+    def of(tokenizer: Any, start: int | None = None) -> Specials:
+        """Those of a tokenizer; of None, which synthetic sentences come without, theirs."""
+        if tokenizer is None:
+            return Specials(0, 1, 2, 3, start)
+        return Specials(tokenizer.pad, tokenizer.unk, tokenizer.bos, tokenizer.eos, start)
 
     @property
     def first(self) -> int:

@@ -1,9 +1,10 @@
-"""A measured number, and which way is better."""
+"""A measured number, and which way is better; and what scores single outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from seqgen_cli.errors import RequestError
 
@@ -37,6 +38,18 @@ class Figure:
     def as_dict(self) -> dict[str, float | str | None]:
         """For --json; `name` is left to the key it stands under."""
         return {"value": self.value, "low": self.low, "high": self.high, "signature": self.signature}
+
+
+class Reward(Protocol):
+    """Scores texts; a plain object that pickles, for it may be asked in other processes, and never about an
+    empty hypothesis, which earns 0.
+
+    A reward may offer `for_ids()`: the reward to use where outputs are token ids, written as numbers with spaces between.
+    """
+
+    def __call__(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+        """What each hypothesis earns against the reference of the same place: finite, usually in [0, 1], 1 the best."""
+        ...
 
 
 def higher_is_better(name: str) -> bool:

@@ -11,29 +11,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Annotated, Any, Literal, Protocol, Self
+from operator import mul
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Le
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.metrics.base import Metric
 
 from seqgen_cli.errors import RequestError
+from seqgen_cli.metrics.base import Reward
 from seqgen_cli.metrics.translation import WordTokenizer, word_tokenizer
-from seqgen_cli.words import join_and
 
 _SETTING = "objective.reward.tokenizer"
 _DIGITS = 12  # of a score: exp(log(100)) is not quite 100
-
-
-class Reward(Protocol):
-    """Scores texts; a plain object that pickles, for it may work in other processes.
-
-    A reward may offer `for_ids()`: the reward to use where outputs are token ids, written as numbers with spaces between.
-    """
-
-    def __call__(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
-        """What each hypothesis earns against the reference of the same place: finite, usually in [0, 1], 1 the best."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -179,45 +169,57 @@ class ExactMatch:
 
 
 @dataclass(frozen=True)
-class Weighted:
-    """The weighted mean of several rewards.
+class Weighted(_OfWords):
+    """The weighted mean of the rewards above, with their standard settings; those of weight 0 are not computed.
 
     Args:
-        weights: of each reward, by its name; only their ratios matter.
-        rewards: by name.
+        bleu, chrf, rouge_1, rouge_2, rouge_l, gleu, exact_match: the weight of each; only their ratios matter.
 
     Raises:
-        RequestError: the names differ, or nothing has weight.
+        RequestError: every weight is 0; or as _OfWords.
     """
 
-    weights: dict[str, Annotated[float, Ge(0)]]
-    rewards: dict[str, Reward]
+    bleu: Annotated[float, Ge(0)] = 1.0
+    chrf: Annotated[float, Ge(0)] = 1.0
+    rouge_1: Annotated[float, Ge(0)] = 0.0
+    rouge_2: Annotated[float, Ge(0)] = 0.0
+    rouge_l: Annotated[float, Ge(0)] = 0.0
+    gleu: Annotated[float, Ge(0)] = 0.0
+    exact_match: Annotated[float, Ge(0)] = 0.0
 
     def __post_init__(self) -> None:
-        if set(self.weights) != set(self.rewards):
-            raise RequestError(
-                f"objective.reward.weights has {join_and(sorted(self.weights)) or 'no names'}, objective.reward.rewards "
-                f"{join_and(sorted(self.rewards)) or 'none'}: give each reward one weight."
-            )
-        if not any(self.weights.values()):
-            what = "are all 0" if self.weights else "hold no rewards"
-            raise RequestError(f"objective.reward.weights {what}: nothing would be rewarded.")
+        super().__post_init__()
+        if not self._parts():
+            raise RequestError("objective.reward has only weights of 0: nothing would be rewarded.")
+
+    def _parts(self) -> list[tuple[float, Reward]]:
+        words = (self.tokenizer, self.target_language)
+        rewards: list[tuple[float, Reward]] = [
+            (self.bleu, SentenceBleu(*words)),
+            (self.chrf, Chrf()),
+            (self.rouge_1, Rouge(*words, variant="1")),
+            (self.rouge_2, Rouge(*words, variant="2")),
+            (self.rouge_l, Rouge(*words, variant="l")),
+            (self.gleu, Gleu(*words)),
+            (self.exact_match, ExactMatch()),
+        ]
+        return [(weight, reward) for weight, reward in rewards if weight]
 
     def __call__(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
-        parts = {name: reward(hypotheses, references) for name, reward in self.rewards.items()}
-        total = math.fsum(self.weights.values())
-        return [
-            math.fsum(self.weights[name] * part[place] for name, part in parts.items()) / total
-            for place in range(len(hypotheses))
-        ]
+        weights, rewards = zip(*self._parts(), strict=True)
+        answers = [reward(hypotheses, references) for reward in rewards]
+        total = math.fsum(weights)
+        return [math.fsum(map(mul, weights, values)) / total for values in zip(*answers, strict=True)]
 
-    def for_ids(self) -> Weighted:
-        """The same of rewards for ids.
+    def for_ids(self) -> Self:
+        """The same, each id being a word.
 
         Raises:
-            RequestError: one of them does not work on ids.
+            RequestError: chrF has weight.
         """
-        return replace(self, rewards={name: for_ids(reward) for name, reward in self.rewards.items()})
+        if self.chrf:
+            Chrf().for_ids()
+        return super().for_ids()
 
 
 def for_ids(reward: Reward) -> Reward:

@@ -16,7 +16,7 @@ from functools import cache
 from multiprocessing.connection import wait
 
 from seqgen_cli.errors import RequestError, SeqgenError
-from seqgen_cli.metrics.rewards import Reward
+from seqgen_cli.metrics.base import Reward
 
 _log = logging.getLogger(__name__)
 

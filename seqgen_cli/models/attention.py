@@ -14,7 +14,7 @@ Shapes: B sentences, R = B * m decoder rows, S source length, T target length, N
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Lt
@@ -76,6 +76,8 @@ class RecurrentAttention(nn.Module):
     Raises:
         RequestError: input feeding with style bahdanau, which feeds the context already.
     """
+
+    recurrent: ClassVar[bool] = True
 
     def __init__(
         self,

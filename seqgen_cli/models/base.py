@@ -37,6 +37,8 @@ class Model(Protocol):
 class Generator(Model, Protocol):
     """A model of sequences, p(y_t | y_<t, source). Law: one pass over T inputs = T passes over one input each.
 
+    One whose passes read their inputs one after another anyway may say so: `recurrent = True`.
+
     A memory of B rows serves R = B * m decoder rows: decoder row i reads memory row i // m. Beams and samples of one
     sentence stand together, so the encoded source is never repeated.
     """

@@ -7,7 +7,7 @@ Shapes: B sentences, R = B * m decoder rows, S source length, T target length, N
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
@@ -31,6 +31,8 @@ class Rnn(nn.Module):
         hand_over: what of an LSTM's state the decoder starts from: hidden (h, and c = 0) or all (h and c).
         dropout: after each layer.
     """
+
+    recurrent: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ class RnnLm(nn.Module):
     """
 
     reads_source: ClassVar[bool] = False
+    recurrent: ClassVar[bool] = True
 
     def __init__(
         self,

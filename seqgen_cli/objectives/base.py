@@ -67,9 +67,24 @@ class Decay(Protocol):
         ...
 
 
+class Advisor(Protocol):
+    """Sees what is logged of an objective, and says what the user should know: whole sentences."""
+
+    def at_start(self, fresh_weights: bool, best_metric: str) -> list[str]:
+        """What to say before the first update of a run, of trained weights or not; best_metric chooses the checkpoint to use."""
+        ...
+
+    def see(self, figures: Mapping[str, float]) -> str | None:
+        """What to say after these figures (`Loop.take_figures`), if anything."""
+        ...
+
+
 @runtime_checkable
 class Objective(Protocol):
-    """A way to train. An implementation is an nn.Module that holds the model and the output layer it was given."""
+    """A way to train. An implementation is an nn.Module that holds the model and the output layer it was given.
+
+    It may have an `advisor`: an Advisor.
+    """
 
     def updates(self, make_optimizer: MakeOptimizer) -> list[Update]:
         """The updates, in the order they run. Most objectives have one."""

@@ -53,8 +53,11 @@ class MaximumLikelihood(nn.Module):
 
     def forward(self, batch: Batch, progress: Progress) -> Loss:
         """Sum of the loss over the batch's N predictions; `nll` may be smoothed or an estimate, as the output layer's loss is."""
+        return self.loss_of(self.model.hidden_states(batch), batch, progress)
+
+    def loss_of(self, hidden_ND: Tensor, batch: Batch, progress: Progress) -> Loss:
+        """The same, given the hidden vectors of the N predictions."""
         target_N = batch.targets_N
-        hidden_ND = self.model.hidden_states(batch)
         noise = NoiseKey(progress.key.fold("output"), batch.examples_N, batch.positions_N)
         loss = self.output.loss(hidden_ND, target_N, weights_N=self._weights(target_N, hidden_ND.dtype), noise=noise)
         return Loss({_unit(batch) if self.class_weights is None else "weight": loss}, {"loss": loss.detach()})

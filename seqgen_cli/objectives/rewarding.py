@@ -8,7 +8,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from seqgen_cli.metrics.rewards import Reward, for_ids
+from seqgen_cli.measure import section
+from seqgen_cli.metrics.base import Reward
+from seqgen_cli.metrics.rewards import for_ids
 from seqgen_cli.metrics.scoring import Scorer
 
 
@@ -54,8 +56,14 @@ class Rewarding:
         Returns:
             a function without arguments: rewards (len(hypotheses),), float64 on the CPU.
         """
-        finish = self.scorer.start(self.texts(hypotheses), self.texts(references))
-        return lambda: torch.tensor(finish(), dtype=torch.float64, device="cpu")
+        with section("rewards"):
+            finish = self.scorer.start(self.texts(hypotheses), self.texts(references))
+
+        def waited() -> Tensor:
+            with section("rewards"):
+                return torch.tensor(finish(), dtype=torch.float64, device="cpu")
+
+        return waited
 
     def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """What each row of ids says, as the reward reads it."""

@@ -17,7 +17,8 @@ from seqgen_cli.data.batch import Batch
 from seqgen_cli.decoding.base import Specials
 from seqgen_cli.decoding.steps import Network
 from seqgen_cli.layers.dropout import without_dropout
-from seqgen_cli.metrics.rewards import Reward
+from seqgen_cli.measure import section
+from seqgen_cli.metrics.base import Reward
 from seqgen_cli.objectives.base import Progress
 from seqgen_cli.objectives.baselines import SAMPLES
 from seqgen_cli.objectives.rewarding import Rewarding
@@ -59,7 +60,7 @@ class Trials:
         processes: int,
     ) -> None:
         self.network, self.policy, self.dropped = network, policy, dropout
-        self.specials = _specials(tokenizer)
+        self.specials = Specials.of(tokenizer)
         self.rewarding = Rewarding(reward, tokenizer, on, processes)
         output = network[1]
         if output.score_is_dense and output.dense_because is None:
@@ -85,7 +86,8 @@ class Trials:
         """
         memory = self.network[0].encode(batch)
         key = progress.key.fold("samples")
-        drawn = draw(self.network, memory, batch, self.policy, self.specials, key, prefix_lengths_B)
+        with section("sampling"):
+            drawn = draw(self.network, memory, batch, self.policy, self.specials, key, prefix_lengths_B)
         drawn = drawn.with_references(batch) if references else drawn
         rewards = rewards_of(drawn, batch, self.rewarding)
         scored = score(self.network, memory, drawn if columns is None else drawn.first(columns), self.specials)
@@ -112,8 +114,3 @@ def monitored(trial: Trial, reward_BC: Tensor, log_p_BC: Tensor, samples: int) -
 def untouched(parameters: Iterable[nn.Parameter]) -> Tensor | float:
     """0, with a gradient of 0 for each of these: DistributedDataParallel waits for every parameter's gradient."""
     return sum((0.0 * parameter.sum() for parameter in parameters), start=0.0)
-
-
-def _specials(tokenizer: Any) -> Specials:
-    """Of the tokenizer; without one the ids of synthetic sentences."""
-    return Specials(0, 1, 2, 3) if tokenizer is None else Specials(tokenizer.pad, tokenizer.unk, tokenizer.bos, tokenizer.eos)

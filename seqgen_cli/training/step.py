@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import coalesced
+from seqgen_cli.measure import section
 
 
 class GradientStep:
@@ -52,6 +53,10 @@ class GradientStep:
 
         Returns the norm of the gradient before clipping, and 1.0 where the step was skipped, else 0.0: scalars on the device.
         """
+        with section("update"):
+            return self._step(factor)
+
+    def _step(self, factor: float) -> tuple[Tensor, Tensor]:
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
         gradients = [_values(parameter) for parameter in self.parameters if parameter.grad is not None]

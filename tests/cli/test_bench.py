@@ -8,9 +8,12 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from seqgen_cli import build
-from seqgen_cli.commands import bench, bench_output
+from seqgen_cli import build, measure
+from seqgen_cli.commands import bench, bench_objective, bench_output
 from seqgen_cli.data.batching import TrainStream
+from seqgen_cli.data.synthetic import SyntheticWords
+from seqgen_cli.measure import Stopwatch, section
+from seqgen_cli.metrics import scoring
 from tests.helpers import choices
 
 TINY = [
@@ -62,6 +65,8 @@ def test_figures_of_each_model_agree_with_each_other(model, capsys):
     assert 0 < low <= figures["train_tokens_per_second"] <= high
     assert figures["matmul_share"] == figures["train_flops_per_second"] / figures["matmul_flops_per_second"]
     assert 0 < figures["matmul_share"] < 1
+    assert figures["relative_to_mle"] == 1.0 == pytest.approx(sum(figures["time"].values()))
+    assert figures["time"]["update"] > 0
     assert figures["greedy_sentences_per_second"] > 0 and figures["beam_sentences_per_second"] > 0
     mean = material_of(config).dataset.target_lengths_n.mean()
     assert figures["decode_length"] == round(float(mean))
@@ -75,7 +80,7 @@ def test_operations_of_a_step_are_six_for_each_weight_and_position():
     config = composed("model=rnn", *SMALL["rnn"])
     material = material_of(config)
     batch = material.dataset.batch(np.arange(8))
-    parameters = dict(bench._networks(config, material, torch.device("meta")).model.named_parameters())
+    parameters = dict(bench.networks_of(config, material, torch.device("meta")).model.named_parameters())
     size = {
         side: sum(p.numel() for name, p in parameters.items() if name.startswith(side) and p.ndim == 2 and "embed" not in name)
         for side in ("encoder", "decoder")
@@ -102,6 +107,72 @@ def test_rates_follow_from_the_times_of_the_steps_after_warm_up(monkeypatch):
     assert figures["train_tokens_per_second"] == sorted(n / took for n, took in zip(targets, (1, 2, 4), strict=True))[1]
     assert figures["train_source_tokens_per_second"] == sum(sources) / 7
     assert figures["train_flops_per_second"] == sum(bench.step_flops(config, material, batches)) / 7
+
+
+@pytest.mark.parametrize("objective", ["reinforce", "minimum_risk"])
+def test_an_objective_that_draws_outputs_is_measured_with_outputs_as_long_as_the_references(objective, monkeypatch, capsys):
+    rewarded = []
+    ask = scoring.ask
+    monkeypatch.setattr(scoring, "ask", lambda reward, pairs: (rewarded.extend(pairs), ask(reward, pairs))[1])
+    config = composed(*SMALL["transformer"], f"objective={objective}", "objective.samples=2", "bench.sentences=0")
+    figures = bench.run(config)
+    low, high = figures["relative_to_mle_low"], figures["relative_to_mle_high"]
+    assert 0 < low <= figures["relative_to_mle"] <= high
+    time = figures["time"]
+    assert min(time.values()) > 0 and time["sampling"] > time["update"] and sum(time.values()) == pytest.approx(1)
+    printed = capsys.readouterr().out
+    assert "share of the time, sampling" in printed and "as long as their references" in printed
+    drawn = [(len(hypothesis.split()), len(reference.split())) for hypothesis, reference in rewarded]
+    assert drawn and all(own <= reference + 2 for own, reference in drawn)  # </s> counts for a reference, and one more is allowed
+    assert sum(own for own, _ in drawn) > 0.4 * sum(reference for _, reference in drawn)
+
+
+def test_time_goes_to_the_section_that_asked_for_it_and_an_inner_ones_not_to_the_outer(monkeypatch):
+    clock = iter([0.0, 1.0, 3.0, 7.0, 100.0, 108.0])
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(clock))
+    with section("nobody looks"):
+        pass
+    with Stopwatch(torch.device("cpu")) as watch:
+        with section("outer"), section("inner"):
+            pass
+        with pytest.raises(KeyError), section("outer"):
+            raise KeyError
+    assert watch.seconds == {"outer": 1.0 + 4.0 + 8.0, "inner": 2.0}
+
+
+class Loop:
+    """Steps that are said to take these seconds; of each, half a second in a section."""
+
+    def __init__(self, seconds):
+        self.seconds = itertools.cycle(seconds)
+
+    def step(self):
+        with section("sampling"):
+            pass
+        return next(self.seconds)
+
+
+def test_an_objective_is_compared_with_mle_step_by_step(monkeypatch):
+    monkeypatch.setattr(bench_objective, "timed", lambda work, device: work())
+    own, mle = Loop([9.0, 2.0, 4.0, 8.0]), Loop([9.0, 1.0, 1.0, 1.0])  # the first is warm-up
+    figures = bench_objective.beside_mle(own, mle, 1, 3, torch.device("cpu"))
+    assert (figures["updates_per_second"], figures["mle_updates_per_second"], figures["relative_to_mle"]) == (0.25, 1.0, 0.25)
+    assert (figures["relative_to_mle_low"], figures["relative_to_mle_high"]) == (0.1875, 0.375)
+
+
+def test_shares_of_the_time_add_up(monkeypatch):
+    clock = itertools.count(step=0.5)
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(bench_objective, "timed", lambda work, device: work())
+    time = bench_objective.shares(Loop([2.0]), 5, torch.device("cpu"))
+    assert time == {"sampling": 0.25, "rewards": 0.0, "forward_backward": 0.75, "update": 0.0}
+
+
+def test_synthetic_sentences_have_texts_of_words_that_differ():
+    words = SyntheticWords(9000)
+    (text,) = words.decode([[2, *range(4, 9000), 3, 0]])
+    assert len(set(text.split())) == 8996
+    assert words.decode([[2, 4, 5, 83, 84, 5, 3, 0], []]) == ["ba be zu baba be", ""]
 
 
 def test_every_output_has_the_length_asked_for(monkeypatch):

@@ -27,7 +27,7 @@ SHIPPED = [
     Rouge(variant="l"),
     Gleu(),
     ExactMatch(),
-    Weighted({"a": 0.3, "b": 0.1}, {"a": Chrf(), "b": Gleu()}),
+    Weighted(bleu=0.3, chrf=0.1, rouge_1=1.3, rouge_l=0.7, gleu=0.1, exact_match=0.2),
 ]
 
 
@@ -171,20 +171,22 @@ def test_identical_texts_that_earn_less_by_definition():
 def test_exact_match_and_the_weighted_mean():
     assert ExactMatch()(["a b", "a  b", "A b"], ["a b"] * 3) == [1.0, 0.0, 0.0]
     hypotheses, references = corpus(7)
-    mean = Weighted({"x": 3.0, "y": 1.0}, {"x": Chrf(), "y": ExactMatch()})(hypotheses, references)
-    parts = [Chrf()(hypotheses, references), ExactMatch()(hypotheses, references)]
-    np.testing.assert_allclose(mean, [(3 * x + y) / 4 for x, y in zip(*parts, strict=True)], rtol=1e-12)
+    weights = {"bleu": 1, "chrf": 2, "rouge_1": 3, "rouge_2": 4, "rouge_l": 5, "gleu": 6, "exact_match": 7}
+    parts = [SentenceBleu(), Chrf(), Rouge(variant="1"), Rouge(variant="2"), Rouge(variant="l"), Gleu(), ExactMatch()]
+    expected = np.average([part(hypotheses, references) for part in parts], axis=0, weights=list(weights.values()))
+    np.testing.assert_allclose(Weighted(**weights)(hypotheses, references), expected, rtol=1e-12)
+    only = Weighted(bleu=0, chrf=0, gleu=0.2, tokenizer="char")
+    for reward, tokenizer in ((only, "char"), (only.for_ids(), "none")):
+        np.testing.assert_allclose(reward(hypotheses, references), Gleu(tokenizer=tokenizer)(hypotheses, references), rtol=1e-12)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Weighted({"x": 1.0}, {"y": Chrf()}), "weights has x, objective.reward.rewards y"),
-        (lambda: Weighted({}, {}), "no rewards"),
-        (lambda: Weighted({"x": 0.0}, {"x": Chrf()}), "all 0"),
+        (lambda: Weighted(bleu=0, chrf=0), "only weights of 0"),
         (lambda: SentenceBleu(smooth_value=0.1), "smoothing=exp has none"),
         (lambda: Chrf().for_ids(), "compares characters"),
-        (lambda: Weighted({"x": 1.0}, {"x": Chrf()}).for_ids(), "compares characters"),
+        (lambda: Weighted(bleu=0, chrf=0.1).for_ids(), "compares characters"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make, message):

@@ -5,11 +5,12 @@ import random
 import numpy as np
 import pytest
 import sacrebleu
-from sacrebleu.significance import _bootstrap_resample
+from sacrebleu.significance import PairedTest, _bootstrap_resample
+from scipy.stats import norm
 
 from seqgen_cli.errors import RequestError
 from seqgen_cli.metrics.base import higher_is_better
-from seqgen_cli.metrics.bootstrap import interval, resampled_sums
+from seqgen_cli.metrics.bootstrap import holm, interval, paired_differences, resampled_sums, two_sided_p
 from seqgen_cli.metrics.translation import TranslationMetrics
 
 JAPANESE = ["駅はどこですか。", "私は学生です。", "コーヒーを二つください。", "明日は雨が降るでしょう。", ""]
@@ -75,6 +76,37 @@ def test_interval_covers_the_mean_of_a_normal_sample():
     low, high = interval(np.stack([values, np.ones_like(values)], 1), lambda sums: sums[0] / sums[1], 4000, 0.95, 1)
     half = 1.959964 * values.std() / np.sqrt(4000)
     np.testing.assert_allclose([low, high], [values.mean() - half, values.mean() + half], atol=0.08 * half)
+
+
+@pytest.mark.parametrize("name", ["bleu", "chrf"])
+def test_paired_differences_are_those_behind_sacrebleus_paired_bootstrap(name):
+    hyps, refs = corpus(40, 1, 8)
+    other = [" ".join(line.split()[:-1]) or line for line in hyps[:25]] + hyps[25:]
+    metric = SACREBLEU[name]()
+    _, scores = PairedTest([("a", other), ("b", hyps)], {name: metric}, refs, "bs", n_samples=200)()
+    expected = next(scores[key][1].p_value for key in scores if key != "System")
+    stats, baseline = (np.array(metric._extract_corpus_statistics(side, refs)) for side in (hyps, other))
+    differences = paired_differences(stats, baseline, lambda sums: metric._compute_score_from_stats(sums).score, 200, 12345)
+    observed = abs(metric.corpus_score(hyps, refs).score - metric.corpus_score(other, refs).score)
+    size = np.abs(differences)
+    assert ((size - size.mean() > observed).sum() + 1) / 201 == expected < 0.5
+
+
+@pytest.mark.parametrize("effect", [0.0, 1.0, 2.0, 3.0])
+def test_two_sided_p_of_a_mean_is_that_of_the_normal_distribution(effect):
+    """A difference of means of n normal draws, moved to be `effect` standard errors."""
+    values = np.random.default_rng(2).normal(size=600)
+    values += effect * values.std() / np.sqrt(600) - values.mean()
+    ours, baseline = (np.stack([each, np.ones_like(each)], 1) for each in (values, np.zeros_like(values)))
+    differences = paired_differences(ours, baseline, lambda sums: sums[0] / sums[1], 4000, 1)
+    np.testing.assert_allclose(two_sided_p(differences, float(values.mean())), 2 * norm.sf(effect), atol=0.02)
+
+
+def test_holms_correction_on_his_rule():
+    """The k-th smallest of m times m - k + 1, never below those before it, at most 1."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.5]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2] and holm([]) == []
 
 
 @pytest.mark.parametrize(
