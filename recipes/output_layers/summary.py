@@ -14,6 +14,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 REFERENCE = "softmax"
 
@@ -109,12 +110,17 @@ def translation_table(runs: list[Run]) -> str:
     return table(header, rows)
 
 
-def draw(path: Path, curves: dict[str, list[tuple[float, float]]], x: str, y: str, logarithmic: tuple[bool, bool]) -> None:
+def draw(path: Path, curves: dict[str, list[tuple[float, float]]], x: str, y: str) -> None:
+    """Both axes are logarithmic."""
     figure = Figure(figsize=(7, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlabel=x, ylabel=y)
-    axes.set_xscale("log" if logarithmic[0] else "linear")
-    axes.set_yscale("log" if logarithmic[1] else "linear")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axis.set_minor_formatter(NullFormatter())
     for name, points in curves.items():
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
     axes.grid(alpha=0.3)
@@ -130,7 +136,7 @@ def draw_bench(bench: list[dict[str, Any]], folder: Path) -> None:
         for name, measured in (("plain softmax", figures["plain"]), (figures["output"], figures["layer"])):
             if "pass_seconds" in measured:
                 curves[name] = [(v, 1e3 * s) for v, s in zip(figures["vocab_sizes"], measured["pass_seconds"], strict=True)]
-    draw(folder / "time_by_words.png", curves, "words", "forward and backward, ms", (True, True))
+    draw(folder / "time_by_words.png", curves, "words", "forward and backward, ms")
 
 
 def main(folder: Path) -> None:
@@ -138,7 +144,7 @@ def main(folder: Path) -> None:
         if runs := runs_in(folder / part):
             print(f"### {title}\n\n{language_model_table(runs)}")
             curves = {run.layer: run.curve for run in runs if run.curve}
-            draw(folder / f"{part}.png", curves, "seconds", "validation perplexity", (True, True))
+            draw(folder / f"{part}.png", curves, "seconds", "validation perplexity")
     if runs := runs_in(folder / "tatoeba"):
         print(f"### Translation\n\n{translation_table(runs)}")
     if (folder / "bench.json").exists():

@@ -173,7 +173,8 @@ class Decoder:
     def exclusions(self, history_RT: Tensor, specials: Specials) -> Tensor:
         """Ids that may not follow these words, (R, X), -1 where there is none."""
         rows, length = history_RT.shape
-        always = [specials.pad, specials.bos]
+        # A tokenizer without <pad> fills rows with </s>, which must stay possible.
+        always = [word for word in (specials.pad, specials.bos) if word != specials.eos]
         if self.suppress_unknown:
             always.append(specials.unk)
         if length < self.min_length:

@@ -74,5 +74,6 @@ def _force(predictions: Predictions, task: Task, length: int, word_R: Tensor, lo
 
 def _hypotheses(ids_RT: Tensor, length_R: Tensor, log_prob_R: Tensor, copies: int, eos: int) -> Hypotheses:
     log_prob_BK = log_prob_R.view(-1, copies)
-    truncated_BK = ~(ids_RT == eos).any(1).view(-1, copies)
+    real_RT = torch.arange(ids_RT.shape[1], device=ids_RT.device) < length_R[:, None]
+    truncated_BK = ~((ids_RT == eos) & real_RT).any(1).view(-1, copies)
     return Hypotheses(ids_RT.view(-1, copies, ids_RT.shape[1]), length_R.view(-1, copies), log_prob_BK, log_prob_BK, truncated_BK)

@@ -5,6 +5,7 @@ Shapes: B sentences, K hypotheses, T target length, V words.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -134,6 +135,20 @@ def test_a_sentence_does_not_depend_on_its_batch(model: str, choice: str, more: 
     assert_same(generate(networks, decode, rows_of(batch, order), SPECIALS), together.select(torch.tensor(order)))
     for row in range(4):
         assert_same(generate(networks, decode, rows_of(batch, [row]), SPECIALS), together.select(torch.tensor([row])))
+
+
+@every_decoder
+def test_a_tokenizer_without_padding_fills_with_what_ends(choice: str, more: dict[str, Any]) -> None:
+    """What fills the rows changes neither the words, nor their scores, nor what counts as cut."""
+    model, output = copy.deepcopy(network("rnn"))
+    with torch.no_grad():
+        output.bias[PAD] = -1e4  # an ordinary word now, which no search may find
+        output.bias[EOS] += 5
+    with_padding, without = (
+        generate([(model, output)], decoder(choice, more), batch_of(), replace(SPECIALS, pad=pad)) for pad in (PAD, EOS)
+    )
+    assert_same(with_padding, without)
+    assert torch.equal(with_padding.truncated_BK, without.truncated_BK) and not without.truncated_BK.all()
 
 
 @every_model
