@@ -51,7 +51,6 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "objectives.base",
             "objectives.baselines",
             "objectives.handovers",
-            "metrics.rewards",
             "decoding.base",
             "data",
             "training",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from typing import Annotated
+
+from annotated_types import Ge
 
 
 class Recording:
@@ -51,3 +54,13 @@ class Raising:
 
     def __call__(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
         return [float(hypotheses.index("not there"))]
+
+
+class Brevity:
+    """Rewards how much of `words` the output leaves unused, 0 from there on."""
+
+    def __init__(self, words: Annotated[int, Ge(1)]) -> None:
+        self.words = words
+
+    def __call__(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+        return [max(0.0, 1 - len(text.split()) / self.words) for text in hypotheses]

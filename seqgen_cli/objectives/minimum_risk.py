@@ -19,6 +19,7 @@ from torch import Tensor
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.metrics.base import Reward
 from seqgen_cli.models.base import Generator
+from seqgen_cli.objectives.advice import RewardAdvisor
 from seqgen_cli.objectives.base import Loss, Progress
 from seqgen_cli.objectives.mle import MaximumLikelihood
 from seqgen_cli.objectives.rollouts import Policy
@@ -63,6 +64,8 @@ class MinimumRisk(MaximumLikelihood):
             samples=samples, temperature=temperature, max_length_factor=max_length_factor, max_length_offset=max_length_offset
         )
         self.trials = Trials((model, output), target_tokenizer, policy, dropout, reward, reward_on, reward_processes)
+        cold = "objective.mle_weight=0.9" if mle_weight < 0.5 else None
+        self.advisor = RewardAdvisor(samples, cold, ["raise objective.mle_weight", "change objective.alpha"])
         self.samples, self.include_reference, self.alpha, self.mle_weight = samples, include_reference, alpha, mle_weight
 
     def counts(self, batch: Batch) -> dict[str, float]:

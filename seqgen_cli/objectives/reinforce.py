@@ -26,10 +26,11 @@ from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.layers.dropout import without_dropout
-from seqgen_cli.layers.rows import places
+from seqgen_cli.layers.rows import by_gradient, places
 from seqgen_cli.metrics.base import Reward
 from seqgen_cli.models.base import Generator
-from seqgen_cli.objectives.base import Loss, Progress
+from seqgen_cli.objectives.advice import RewardAdvisor
+from seqgen_cli.objectives.base import Loss, MakeOptimizer, Progress, Update
 from seqgen_cli.objectives.baselines import SAMPLES, Baseline, Rewards
 from seqgen_cli.objectives.handovers import Handover, Plan
 from seqgen_cli.objectives.mle import MaximumLikelihood
@@ -79,9 +80,18 @@ class Reinforce(MaximumLikelihood):
         self.trials = Trials((model, output), target_tokenizer, policy, dropout, reward, reward_on, reward_processes)
         self.reward, self.baseline, self.handover, self.samples = reward, baseline, handover, samples
         self.entropy, self.kl = entropy, kl
+        begin = handover.plan(0)
+        cold = begin.samples > begin.reference or bool(begin.last)
+        remedies = ["set objective.kl or objective.entropy above 0", "leave mle more weight (objective/handover)"]
+        self.advisor = RewardAdvisor(samples, "objective/handover=linear" if cold else None, remedies)
         self.regressor = baseline.regressor(model.hidden_size)
         networks = nn.ModuleDict({"model": cast(nn.Module, model), "output": output})
         self.starting = copy.deepcopy(networks).requires_grad_(False) if kl else None
+
+    def updates(self, make_optimizer: MakeOptimizer) -> list[Update]:
+        """One, of all but the starting model."""
+        moving = [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad]
+        return [Update("reinforce", self, [make_optimizer(part) for part in by_gradient(moving)])]
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Tokens of the references, for their likelihood; sequences; samples, for what fits a learned baseline."""

@@ -40,6 +40,7 @@ from seqgen_cli.decoding.base import Specials
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.random import Key
 from seqgen_cli.layers.rows import make_dense, places
+from seqgen_cli.measure import section
 from seqgen_cli.models.base import Generator, Selectable, valid_rows
 from seqgen_cli.objectives.base import Decay, Loss, Progress
 from seqgen_cli.objectives.mle import MaximumLikelihood
@@ -120,9 +121,10 @@ class ScheduledSampling(MaximumLikelihood):
         memory = self.model.encode(batch)
         settle = self._step_by_step if self.passes == "stepwise" else self._by_passes
         if self.soft:
-            inputs = settle(self.model.embed(batch.inputs_BT), batch, memory, place_M, key)
+            with section("sampling"):
+                inputs = settle(self.model.embed(batch.inputs_BT), batch, memory, place_M, key)
         else:
-            with torch.no_grad():
+            with section("sampling"), torch.no_grad():
                 inputs = settle(batch.inputs_BT, batch, memory, place_M, key)
             # Autocast of older versions of torch hands out weights that it converted without gradient ever after.
             torch.clear_autocast_cache()

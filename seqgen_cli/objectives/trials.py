@@ -17,6 +17,7 @@ from seqgen_cli.data.batch import Batch
 from seqgen_cli.decoding.base import Specials
 from seqgen_cli.decoding.steps import Network
 from seqgen_cli.layers.dropout import without_dropout
+from seqgen_cli.measure import section
 from seqgen_cli.metrics.base import Reward
 from seqgen_cli.objectives.base import Progress
 from seqgen_cli.objectives.baselines import SAMPLES
@@ -85,7 +86,8 @@ class Trials:
         """
         memory = self.network[0].encode(batch)
         key = progress.key.fold("samples")
-        drawn = draw(self.network, memory, batch, self.policy, self.specials, key, prefix_lengths_B)
+        with section("sampling"):
+            drawn = draw(self.network, memory, batch, self.policy, self.specials, key, prefix_lengths_B)
         drawn = drawn.with_references(batch) if references else drawn
         rewards = rewards_of(drawn, batch, self.rewarding)
         scored = score(self.network, memory, drawn if columns is None else drawn.first(columns), self.specials)

@@ -13,6 +13,7 @@ from seqgen_cli.commands import bench, bench_objective, bench_output
 from seqgen_cli.data.batching import TrainStream
 from seqgen_cli.data.synthetic import SyntheticWords
 from seqgen_cli.measure import Stopwatch, section
+from seqgen_cli.metrics import scoring
 from tests.helpers import choices
 
 TINY = [
@@ -106,6 +107,24 @@ def test_rates_follow_from_the_times_of_the_steps_after_warm_up(monkeypatch):
     assert figures["train_tokens_per_second"] == sorted(n / took for n, took in zip(targets, (1, 2, 4), strict=True))[1]
     assert figures["train_source_tokens_per_second"] == sum(sources) / 7
     assert figures["train_flops_per_second"] == sum(bench.step_flops(config, material, batches)) / 7
+
+
+@pytest.mark.parametrize("objective", ["reinforce", "minimum_risk"])
+def test_an_objective_that_draws_outputs_is_measured_with_outputs_as_long_as_the_references(objective, monkeypatch, capsys):
+    rewarded = []
+    ask = scoring.ask
+    monkeypatch.setattr(scoring, "ask", lambda reward, pairs: (rewarded.extend(pairs), ask(reward, pairs))[1])
+    config = composed(*SMALL["transformer"], f"objective={objective}", "objective.samples=2", "bench.sentences=0")
+    figures = bench.run(config)
+    low, high = figures["relative_to_mle_low"], figures["relative_to_mle_high"]
+    assert 0 < low <= figures["relative_to_mle"] <= high
+    time = figures["time"]
+    assert min(time.values()) > 0 and time["sampling"] > time["update"] and sum(time.values()) == pytest.approx(1)
+    printed = capsys.readouterr().out
+    assert "share of the time, sampling" in printed and "as long as their references" in printed
+    drawn = [(len(hypothesis.split()), len(reference.split())) for hypothesis, reference in rewarded]
+    assert drawn and all(own <= reference + 2 for own, reference in drawn)  # </s> counts for a reference, and one more is allowed
+    assert sum(own for own, _ in drawn) > 0.4 * sum(reference for _, reference in drawn)
 
 
 def test_time_goes_to_the_section_that_asked_for_it_and_an_inner_ones_not_to_the_outer(monkeypatch):

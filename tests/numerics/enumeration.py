@@ -59,14 +59,21 @@ class Table:
 class World:
     """A model in float64 over `vocab_size` words, and all its outputs of at most `longest` words."""
 
-    def __init__(self, choice: str, output: str = "softmax", vocab_size: int = 4, longest: int = 3, seed: int = 1) -> None:
+    def __init__(
+        self,
+        choice: str,
+        output: str = "softmax",
+        vocab_size: int = 4,
+        longest: int = 3,
+        seed: int = 1,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
         torch.manual_seed(seed)
         sizes = {"source_vocab_size": 5, "target_vocab_size": vocab_size}
         shape = {**SHAPES[choice], "dropout": 0.0, **({"attention_dropout": 0.0} if choice == "transformer" else {})}
         self.model = make_choice("model", choice, shape, **sizes).double()
-        self.output = make_choice(
-            "output", output, hidden_size=self.model.hidden_size, vocab_size=vocab_size, counts_V=torch.arange(vocab_size) + 1
-        ).double()
+        passed = {"hidden_size": self.model.hidden_size, "vocab_size": vocab_size, "counts_V": torch.arange(vocab_size) + 1}
+        self.output = make_choice("output", output, settings, **passed).double()
         self.networks = nn.ModuleList([self.model, self.output])
         self.parameters = list(self.networks.parameters())
         with torch.no_grad():
