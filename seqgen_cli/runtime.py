@@ -36,6 +36,7 @@ Device = Annotated[
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _MEANINGLESS = {
     "": ("runtime", "fresh", "continue", "dry_run", "choices", "trust", "json"),
+    "objective": ("reward_processes",),
     "trainer": ("log_every", "samples", "tensorboard", "plots", "progress", "keep_last", "save_every"),
 }
 """Settings that change no trained number: whole sections ("": top level) or keys of a section. Precision is added back."""
