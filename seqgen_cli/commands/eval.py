@@ -88,7 +88,8 @@ def _evaluate(config: DictConfig, metrics: TranslationMetrics) -> dict[str, Any]
     notes = [*_notes(metrics, scores, corpus.target_language), *([f"Translations: {place}"] if place else [])]
     title = f"{translator.folder}: {config.split}, {len(sources):,} sentences"
     show(title, _header(metrics), [*_score_rows(scores), *_copy_rows(baseline), *_measured_rows(measured)], notes)
-    return {"sentences": len(sources), **_flat(scores), **baseline, **measured.figures()}
+    kept = {"translations": str(place)} if place else {}
+    return {"sentences": len(sources), **_flat(scores), **baseline, **measured.figures(), **kept}
 
 
 @dataclass(frozen=True)

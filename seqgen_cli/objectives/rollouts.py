@@ -164,7 +164,7 @@ def draw(
         prefix_BP = prefix_lengths_B = None
     task = Task(specials, batch.target_lengths_B, batch.index_B, key, prefix_BP, prefix_lengths_B, longest([network]))
     found = policy.search(make_step([network]), Cursor((memory,), (None,)), task)
-    # Autocast keeps the weights that it has converted, also those of a search without gradient: they would have none after it.
+    # In older versions of torch autocast keeps weights that it converted without a gradient, which they would lack in scoring.
     torch.clear_autocast_cache()
     return Rollouts(found.ids_BKT, found.lengths_BK, starts_B)
 

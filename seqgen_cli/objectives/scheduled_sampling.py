@@ -126,7 +126,7 @@ class ScheduledSampling(MaximumLikelihood):
         else:
             with section("sampling"), torch.no_grad():
                 inputs = settle(batch.inputs_BT, batch, memory, place_M, key)
-            # Autocast keeps the weights that it has converted, also those used without gradient: they would have none after it.
+            # Autocast of older versions of torch hands out weights that it converted without gradient ever after.
             torch.clear_autocast_cache()
         return self._decode(inputs, memory)[0]
 

@@ -111,6 +111,7 @@ def test_figures_are_those_of_the_translations_kept(run, capsys):
     (kept,) = (run.folder / "eval").glob("test-*.txt")
     hypotheses = kept.read_text(encoding="utf-8").splitlines()
     translator = loading.open_checkpoints(run.folder, build.make(build.compose("eval").runtime, "runtime"))
+    assert figures["translations"] == str(kept)
     assert hypotheses == [translator.translate([source])[0].text for source, _ in run.pairs]  # in the order of the split
     references = [[target for _, target in run.pairs]]
     for name, metric in (("bleu", sacrebleu.BLEU()), ("chrf", sacrebleu.CHRF()), ("ter", sacrebleu.TER())):
