@@ -69,13 +69,14 @@ def test_ids_against_counting_by_hand() -> None:
     assert Words(min_count=3).train("target", TARGETS[::-1])[0] == Words(min_count=3).train("target", TARGETS)[0]
 
 
+WRITTEN = st.characters(codec="utf-8")  # no lone halves of pairs, which no file can hold
 CHARACTERS = st.sampled_from(
     [*"aZé3.,'’\"-/()[]$%<>&_ 。「シがกัΣßİ한न", "\u3099", "\u0301", "ｶﾞ", "<unk>", "\u00b4", "\x85", "10.5"]
 )
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(CHARACTERS, min_size=1, max_size=14) | st.lists(st.characters(), min_size=1, max_size=14), st.booleans())
+@given(st.lists(CHARACTERS, min_size=1, max_size=14) | st.lists(WRITTEN, min_size=1, max_size=14), st.booleans())
 def test_decoded_text_has_the_same_ids(characters: list[str], lowercase: bool) -> None:
     line = "".join(characters)
     known = vocabulary([line, "x"], lowercase=lowercase)

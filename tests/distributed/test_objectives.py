@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,11 @@ import torch
 from torch.testing import assert_close
 
 from seqgen_cli.data.batch import Batch
-from seqgen_cli.runtime import Runtime, shut_down
 from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.optimizers import SGD
 from seqgen_cli.training.schedules import Constant
 from tests.contracts.test_objectives import VARIANTS, WORDS, made
-from tests.distributed.test_ddp import on_two_ranks
+from tests.distributed.ranks import as_rank, on_two_ranks
 from tests.helpers import random_batch
 from tests.toys import OneProcess
 
@@ -30,14 +30,14 @@ def batches(rank: int, world_size: int) -> Iterator[Batch]:
         yield Batch(**{**vars(batch), "index_B": batch.index_B + 10 * number})
 
 
-def trained(machine: Any, rank: int, world_size: int) -> dict[str, torch.Tensor]:
+def train(machine: Any) -> dict[str, torch.Tensor]:
     """The weights and figures after three steps of each objective."""
     found = {}
     for (objective, more), model in itertools.product(VARIANTS, MODELS):
         whole = made(objective, more, model, "softmax")
-        stream = batches(rank, world_size)
+        stream = batches(machine.rank, machine.world_size)
         updates = whole.updates(SGD(lr=0.02).make)
-        loop = Loop(updates, stream, machine, Constant(), seed=3, accumulate=2 // world_size, clip_norm=1.0)
+        loop = Loop(updates, stream, machine, Constant(), seed=3, accumulate=2 // machine.world_size, clip_norm=1.0)
         for _ in range(3):
             loop.step()
         name = " ".join([objective, *more, model])
@@ -47,16 +47,12 @@ def trained(machine: Any, rank: int, world_size: int) -> dict[str, torch.Tensor]
 
 
 def test_two_ranks_make_the_steps_of_one(tmp_path: Path) -> None:
-    def work() -> None:
-        runtime = Runtime(device="cpu", threads=1).start(1)
-        found = trained(runtime, runtime.rank, 2)
-        if runtime.is_main:
-            torch.save(found, tmp_path / "two.pt")
-        shut_down()
-
-    on_two_ranks(work)
-    two = torch.load(tmp_path / "two.pt", weights_only=True)
-    one = trained(OneProcess(), 0, 1)
+    on_two_ranks("-m", "tests.distributed.test_objectives", str(tmp_path / "two.pt"))
+    two, one = torch.load(tmp_path / "two.pt", weights_only=True), train(OneProcess())
     assert one.keys() == two.keys()
     for name, value in one.items():
         assert_close(two[name], value, rtol=1e-5, atol=1e-8, msg=lambda text, name=name: f"{name}: {text}")
+
+
+if __name__ == "__main__":
+    as_rank(train, sys.argv[1])
