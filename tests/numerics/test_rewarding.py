@@ -38,7 +38,7 @@ def test_ids_are_words_that_are_not_cut_again():
     reward = Recording()
     assert Rewarding(reward, Letters(), on="ids").start([[2, 14, 5, 3]], [[14, 15, 3]])().tolist() == [0.4]
     assert reward.asked == [("14 5", "14 15")]
-    rewarding = Rewarding(SentenceBleu(target_language="ja"), Letters(), on="ids")
+    rewarding = Rewarding(SentenceBleu(tokenizer="char"), Letters(), on="ids")
     assert rewarding.start([[4, 1123, 3]], [[4, 11234, 3]])().tolist() == SentenceBleu(tokenizer="none")(["4 1"], ["4 2"])
     with pytest.raises(RequestError, match="compares characters"):
         Rewarding(Chrf(), Letters(), on="ids")
