@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 
 from seqgen_cli.errors import RequestError, SeqgenError
@@ -90,10 +91,15 @@ class Scorer:
         if not self.processes or not pairs:
             return here
         share = -(-len(pairs) // self.processes)
+        # Workers are started here, and take over what this thread blocks: Ctrl-C never reaches them, not even while they start.
+        resource_tracker.ensure_running()  # which multiprocessing would do in between, and unblock what it finds
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             parts = [self._workers().submit(_ask, pairs[at : at + share]) for at in range(0, len(pairs), share)]
         except BrokenProcessPool:
             return lambda: self._without_workers(here)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         return lambda: self._collected(parts, here)
 
     def _collected(self, parts: list[Future[list[float]]], here: Callable[[], list[float]]) -> list[float]:
@@ -140,8 +146,7 @@ _mine: list[Reward] = []
 
 
 def _begin(reward: Reward) -> None:
-    """Make this process a worker: Ctrl-C is its parent's business, without which it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Make this process a worker, which ends with its parent."""
     _mine.append(reward)
     parent = multiprocessing.parent_process()
     if parent is not None:
