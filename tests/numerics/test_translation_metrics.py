@@ -87,9 +87,10 @@ def test_paired_differences_are_those_behind_sacrebleus_paired_bootstrap(name):
     expected = next(scores[key][1].p_value for key in scores if key != "System")
     stats, baseline = (np.array(metric._extract_corpus_statistics(side, refs)) for side in (hyps, other))
     differences = paired_differences(stats, baseline, lambda sums: metric._compute_score_from_stats(sums).score, 200, 12345)
-    observed = abs(metric.corpus_score(hyps, refs).score - metric.corpus_score(other, refs).score)
+    observed = metric.corpus_score(hyps, refs).score - metric.corpus_score(other, refs).score
     size = np.abs(differences)
-    assert ((size - size.mean() > observed).sum() + 1) / 201 == expected < 0.5
+    assert ((size - size.mean() > abs(observed)).sum() + 1) / 201 == expected < 0.5
+    np.testing.assert_allclose(differences.mean(), observed, atol=differences.std() / 2)  # its sign, too
 
 
 @pytest.mark.parametrize("effect", [0.0, 1.0, 2.0, 3.0])
