@@ -70,16 +70,8 @@ class PlainSoftmax(OutputLayer):
         log_p_NV: Tensor = self.linear(hidden_ND).log_softmax(-1)
         return log_p_NV
 
-    def sample(
-        self,
-        hidden_ND: Tensor,
-        uniform_N: Tensor,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        exclude_NX: Tensor | None = None,
-    ) -> Tensor:
-        """By torch's own sampler, at temperature 1 over all words, as it is timed."""
+    def draw(self, hidden_ND: Tensor) -> Tensor:
+        """One word a row, by torch's own sampler."""
         return self.linear(hidden_ND).softmax(-1).multinomial(1).squeeze(1)
 
 
@@ -174,9 +166,12 @@ def _search(
     with torch.no_grad():
         for kind, vectors_ND in vectors.items():
             figures[f"{kind}entropy_bits"] = _entropy_bits(layer, vectors_ND)
+            sampling = partial(layer.sample, vectors_ND, uniform_N)
+            if isinstance(layer, PlainSoftmax):
+                sampling = partial(layer.draw, vectors_ND)
             for key, work in (
                 ("topk_seconds", partial(layer.topk, vectors_ND, settings.search_k)),
-                ("sample_seconds", partial(layer.sample, vectors_ND, uniform_N)),
+                ("sample_seconds", sampling),
             ):
                 figures[f"{kind}{key}"] = min(timed(work, device) for _ in range(2))
     return figures
