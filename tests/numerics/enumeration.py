@@ -21,6 +21,9 @@ from seqgen_cli.data.batch import Batch
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives import trials
 from seqgen_cli.objectives.base import Progress
+from seqgen_cli.objectives.baselines import Baseline
+from seqgen_cli.objectives.handovers import Constant
+from seqgen_cli.objectives.reinforce import Reinforce
 from seqgen_cli.objectives.rollouts import Rollouts
 from tests.helpers import make_choice
 
@@ -31,6 +34,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 PAD, UNK, BOS, EOS = 1, 0, 1, 2
 SOURCE, REFERENCE = [3, 4, 3], [3]
+GREEDY = 3  # the number of some output, to play the greedy one
 
 
 class Numbers:
@@ -151,3 +155,13 @@ def forced(monkeypatch: pytest.MonkeyPatch, world: World, columns: Sequence[Sequ
 def numbered(batch: Batch, first: int) -> Batch:
     """The same batch with example indices from `first` on."""
     return replace(batch, index_B=batch.index_B + first)
+
+
+def reinforce(world: World, baseline: Baseline, handover: Any = None, **settings: Any) -> Reinforce:
+    settings = {**limits(world), **settings}
+    return Reinforce(world.model, world.output, Numbers(), Table(), baseline, handover or Constant(), **settings).double()
+
+
+def estimate(world: World, objective: Reinforce, batch: Any, **metrics: float) -> Tensor:
+    """The gradient of J that the objective estimates, (P,)."""
+    return -world.gradient(objective(batch, progress(0, **metrics)).terms["sequences"]) / len(batch)
