@@ -125,7 +125,7 @@ def output_layer(
     if choice not in group_choices("output"):
         raise RequestError(f"There is no output={choice}.{did_you_mean(choice, list(group_choices('output')))}")
     node = {**read_settings(f"output/{choice}"), **(settings or {})}
-    counts_V = None if counts is None else torch.as_tensor(counts, device="cpu")
+    counts_V = torch.as_tensor([1] * vocab_size if counts is None else counts, device="cpu")
     layer: OutputLayer = make(node, "output", hidden_size=hidden_size, vocab_size=vocab_size, counts_V=counts_V)
     return layer
 

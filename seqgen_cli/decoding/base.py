@@ -34,6 +34,10 @@ class Predictions(Protocol):
         """log p of these words, (R,)."""
         ...
 
+    def rows(self, row_W: Tensor) -> Predictions:
+        """Those of these rows alone."""
+        ...
+
 
 class SearchState(Protocol):
     """Where a search stands, for its step function: what was read so far, and the sources."""

@@ -17,7 +17,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from seqgen_cli.decoding.base import Decoder, Hypotheses, Predictions, SearchState, Step, Task
-from seqgen_cli.decoding.rollout import roll_out
+from seqgen_cli.decoding.rollout import Turn, roll_out
 from seqgen_cli.errors import RequestError
 
 _NONE = float("-inf")
@@ -67,9 +67,9 @@ class BeamSearch(Decoder):
         return log_prob / base**self.length_penalty
 
 
-def _most_probable(predictions: Predictions, exclude_RX: Tensor, task: Task, length: int) -> tuple[Tensor, Tensor]:
-    log_p_R1, word_R1 = predictions.topk(1, exclude_RX)
-    return word_R1.squeeze(1), log_p_R1.squeeze(1)
+def _most_probable(predictions: Predictions, turn: Turn) -> tuple[Tensor, Tensor]:
+    log_p_W1, word_W1 = predictions.topk(1, turn.exclude_WX)
+    return word_W1.squeeze(1), log_p_W1.squeeze(1)
 
 
 @torch.no_grad()

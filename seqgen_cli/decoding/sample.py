@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from seqgen_cli.decoding.base import Decoder, Hypotheses, Predictions, SearchState, Step, Task
-from seqgen_cli.decoding.rollout import roll_out
+from seqgen_cli.decoding.rollout import Turn, roll_out
 from seqgen_cli.layers.random import Key
 
 
@@ -45,11 +45,11 @@ class Sampling(Decoder):
         key = task.key or Key.of(self.seed, "sampling")
         sample_K = torch.arange(self.samples, device=task.index_B.device)
 
-        def choose(predictions: Predictions, exclude_RX: Tensor, task: Task, length: int) -> tuple[Tensor, Tensor]:
-            position = torch.full_like(sample_K, length)
-            uniform_R = key.uniform(task.index_B[:, None], position, sample_K).flatten()
-            word_R = predictions.sample(uniform_R, self.temperature, self.top_k, self.top_p, exclude_RX)
-            log_p_R = predictions.score(word_R.clamp_min(0))
-            return word_R, log_p_R.masked_fill(word_R < 0, float("-inf"))
+        def choose(predictions: Predictions, turn: Turn) -> tuple[Tensor, Tensor]:
+            sample_W = sample_K.repeat(len(turn.task.index_B))[turn.row_W]
+            uniform_W = key.uniform(turn.index_W, torch.full_like(sample_W, turn.length), sample_W)
+            word_W = predictions.sample(uniform_W, self.temperature, self.top_k, self.top_p, turn.exclude_WX)
+            log_p_W = predictions.score(word_W.clamp_min(0))
+            return word_W, log_p_W.masked_fill(word_W < 0, float("-inf"))
 
         return roll_out(step, state, task, self, self.samples, choose)

@@ -8,7 +8,7 @@ Shapes: B sentences, R = B * m rows (or real target positions), D hidden, V word
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from seqgen_cli.data.batch import Batch
 from seqgen_cli.decoding.base import Decoder, Hypotheses, Predictions, SearchState, Specials, Step, Task
 from seqgen_cli.layers.random import Key
 from seqgen_cli.models.base import Generator, Selectable
-from seqgen_cli.outputs.base import OutputLayer, banned, sample_from
+from seqgen_cli.outputs.base import OutputLayer, banned, of_rows, row_chunks, sample_from
 
 Network = tuple[Generator, OutputLayer]
 
@@ -114,6 +114,9 @@ class _OfOne:
     def score(self, ids_R: Tensor) -> Tensor:
         return self.output.score(self.hidden_RD, ids_R)
 
+    def rows(self, row_W: Tensor) -> _OfOne:
+        return _OfOne(self.output, self.hidden_RD[row_W])
+
 
 def _joined(parts: Sequence[_OfOne]) -> Predictions:
     return parts[0] if len(parts) == 1 else _Average(parts)
@@ -127,18 +130,26 @@ class _Average:
         self.vocab_size = parts[0].vocab_size
 
     def topk(self, k: int, exclude_RX: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        best = banned(self._log_probs(), exclude_RX).topk(k, dim=-1)
-        return best.values, best.indices
+        found = [banned(self._log_probs(rows), of_rows(exclude_RX, rows)).topk(k, dim=-1) for rows in self._chunks()]
+        return torch.cat([best.values for best in found]), torch.cat([best.indices for best in found])
 
     def sample(self, uniform_R: Tensor, temperature: float, top_k: int, top_p: float, exclude_RX: Tensor | None) -> Tensor:
-        return sample_from(self._log_probs(), uniform_R, temperature, top_k, top_p, exclude_RX)
+        cut = (temperature, top_k, top_p)
+        drawn = [sample_from(self._log_probs(rows), uniform_R[rows], *cut, of_rows(exclude_RX, rows)) for rows in self._chunks()]
+        return torch.cat(drawn)
 
     def score(self, ids_R: Tensor) -> Tensor:
         scores_RM = torch.stack([part.score(ids_R) for part in self.parts], dim=1)
         return scores_RM.logsumexp(1) - math.log(len(self.parts))
 
-    def _log_probs(self) -> Tensor:
-        total_RV = self.parts[0].output.log_probs(self.parts[0].hidden_RD)
+    def rows(self, row_W: Tensor) -> _Average:
+        return _Average([part.rows(row_W) for part in self.parts])
+
+    def _chunks(self) -> Iterator[slice]:
+        return row_chunks(self.parts[0].hidden_RD.shape[0], self.vocab_size)
+
+    def _log_probs(self, rows: slice) -> Tensor:
+        total_RV = self.parts[0].output.log_probs(self.parts[0].hidden_RD[rows])
         for part in self.parts[1:]:
-            total_RV = torch.logaddexp(total_RV, part.output.log_probs(part.hidden_RD))
+            total_RV = torch.logaddexp(total_RV, part.output.log_probs(part.hidden_RD[rows]))
         return total_RV - math.log(len(self.parts))

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_PAIR_ELEMENTS = 1 << 18
-"""Products formed at once: a few megabytes, which stay in a processor's cache."""
+_PAIR_ELEMENTS = {"cpu": 1 << 18}
+_MOST_PAIR_ELEMENTS = 1 << 26
+"""Products formed at once: a few megabytes, which stay in a processor's cache; on other devices as many as memory allows."""
 
 
 class RowTable(nn.Embedding):
@@ -105,7 +106,8 @@ class _PairScores(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(hidden_ND, weight_RD, row_P, position_P, start_N)
         ctx.sparse = sparse
-        step = max(1, _PAIR_ELEMENTS // hidden_ND.shape[1])
+        elements = _PAIR_ELEMENTS.get(hidden_ND.device.type, _MOST_PAIR_ELEMENTS)
+        step = max(1, elements // hidden_ND.shape[1])
         parts = [
             (weight_RD.index_select(0, row) * hidden_ND.index_select(0, position)).sum(1)
             for row, position in zip(row_P.split(step), position_P.split(step), strict=True)

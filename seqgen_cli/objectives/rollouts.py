@@ -1,7 +1,7 @@
 """Sequences that the model itself writes in training, and their log-probabilities with a gradient.
 
-Samples come from the very distribution that `output.score` scores: nothing is excluded, tempered or cut, so that
-E_{y ~ p}[G(y) d log p(y)] is the gradient of E[G] and not of something near it. A greedy output leaves out what translate's
+Samples come from the very distribution that `output.score` scores: nothing is excluded or cut (nor tempered, unless asked), so
+that E_{y ~ p}[G(y) d log p(y)] is the gradient of E[G] and not of something near it. A greedy output leaves out what translate's
 does. A sample that reaches the maximum length ends there without `</s>`; its log p is that of the words it has, a
 probability all the same: those of all sequences, ended or cut, sum to 1.
 
@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.decoding.base import Hypotheses, Predictions, SearchState, Specials, Step, Task
-from seqgen_cli.decoding.rollout import roll_out
+from seqgen_cli.decoding.rollout import Turn, roll_out
 from seqgen_cli.decoding.sample import Sampling
 from seqgen_cli.decoding.steps import Cursor, Network, longest, make_step
 from seqgen_cli.layers.random import Key
@@ -45,15 +46,20 @@ class Policy(Sampling):
         key = task.key or Key.of(self.seed, "sampling")
         number_K = torch.arange(self.outputs, device=task.index_B.device)
 
-        def choose(predictions: Predictions, exclude_RX: Tensor, task: Task, length: int) -> tuple[Tensor, Tensor]:
-            uniform_BK = key.uniform(task.index_B[:, None], torch.full_like(number_K, length), number_K)
-            word_R = predictions.sample(uniform_BK.flatten(), self.temperature, self.top_k, self.top_p, None)
-            if self.greedy:
-                _, best_R1 = predictions.topk(1, exclude_RX)
-                word_R = torch.where((number_K == self.samples).repeat(len(uniform_BK)), best_R1.squeeze(1), word_R)
-            return word_R, torch.zeros_like(word_R, dtype=torch.float32)
+        def choose(predictions: Predictions, turn: Turn) -> tuple[Tensor, Tensor]:
+            number_W = number_K.repeat(len(turn.task.index_B))[turn.row_W]
+            word_W = torch.empty_like(number_W)
+            drawn_D, best_G = ((number_W == self.samples) == greedy for greedy in (False, True))
+            drawn_D, best_G = (which.nonzero().squeeze(1) for which in (drawn_D, best_G))
+            uniform_D = key.uniform(turn.index_W[drawn_D], torch.full_like(drawn_D, turn.length), number_W[drawn_D])
+            if len(drawn_D):
+                drawn = predictions.rows(drawn_D)
+                word_W[drawn_D] = drawn.sample(uniform_D, self.temperature, self.top_k, self.top_p, None)
+            if len(best_G):
+                word_W[best_G] = predictions.rows(best_G).topk(1, turn.exclude_WX[best_G])[1].squeeze(1)
+            return word_W, torch.zeros_like(word_W, dtype=torch.float32)
 
-        return roll_out(step, state, task, self, self.outputs, choose)
+        return roll_out(step, state, task, self, self.outputs, choose, scored=False)
 
 
 @dataclass(frozen=True)
@@ -72,15 +78,16 @@ class Rollouts:
         """The first so many of each sentence."""
         return replace(self, ids_BKT=self.ids_BKT[:, :columns], lengths_BK=self.lengths_BK[:, :columns])
 
-    def with_references(self, batch: Batch) -> Rollouts:
-        """One more column: the batch's targets."""
+    def with_references(self, batch: Batch, column: int) -> Rollouts:
+        """One more column, at this place: the batch's targets."""
         assert batch.targets_BT is not None and batch.target_lengths_B is not None
         width = max(self.ids_BKT.shape[2], batch.targets_BT.shape[1])
-        both = [_widened(self.ids_BKT, width), _widened(batch.targets_BT[:, None], width)]
-        lengths_BK = torch.cat([self.lengths_BK, batch.target_lengths_B[:, None]], dim=1)
-        return Rollouts(torch.cat(both, dim=1), lengths_BK, self.starts_B)
+        ids_BKT, target_B1T = _widened(self.ids_BKT, width), _widened(batch.targets_BT[:, None], width)
+        ids_BKT = torch.cat([ids_BKT[:, :column], target_B1T, ids_BKT[:, column:]], dim=1)
+        lengths = [self.lengths_BK[:, :column], batch.target_lengths_B[:, None], self.lengths_BK[:, column:]]
+        return Rollouts(ids_BKT, torch.cat(lengths, dim=1), self.starts_B)
 
-    @property
+    @cached_property
     def original_BK(self) -> Tensor:
         """The first column that holds the same words."""
         ids_BKT, lengths_BK = self.ids_BKT, self.lengths_BK

@@ -21,8 +21,8 @@ from torch.nn.functional import linear
 
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import places
-from seqgen_cli.outputs.base import NoiseKey, banned, single
-from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum, row_chunks
+from seqgen_cli.outputs.base import NoiseKey, banned, row_chunks, single
+from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum
 from seqgen_cli.outputs.draws import excluded, pick, pick_word, remaining
 from seqgen_cli.outputs.frequencies import CountedLayer, by_frequency
 

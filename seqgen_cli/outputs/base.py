@@ -8,12 +8,16 @@ Nothing outside this package knows logits. Training minimises `loss`; evaluation
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from seqgen_cli.layers.random import Key
+
+_CHUNK_ELEMENTS = 1 << 22
+_LEAST_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,11 @@ class OutputLayer(nn.Module):
         `exclude_NX` holds ids that may not be chosen (-1: no word). Probabilities are not renormalised; where fewer
         than k words remain, the rest is -inf with arbitrary ids. k is at most V.
         """
-        return banned(self.log_probs(hidden_ND), exclude_NX).topk(k, dim=-1)
+        found = [
+            banned(self.log_probs(hidden_ND[rows]), of_rows(exclude_NX, rows)).topk(k, dim=-1)
+            for rows in row_chunks(hidden_ND.shape[0], self.vocab_size)
+        ]
+        return torch.cat([best.values for best in found]), torch.cat([best.indices for best in found])
 
     def sample(
         self,
@@ -79,7 +87,12 @@ class OutputLayer(nn.Module):
         most probable (0: all), then to the fewest most probable words holding at least `top_p` of the mass (1: all).
         -1 where every word is excluded.
         """
-        return sample_from(self.log_probs(hidden_ND), uniform_N, temperature, top_k, top_p, exclude_NX)
+        cut = (temperature, top_k, top_p)
+        drawn = [
+            sample_from(self.log_probs(hidden_ND[rows]), uniform_N[rows], *cut, of_rows(exclude_NX, rows))
+            for rows in row_chunks(hidden_ND.shape[0], self.vocab_size)
+        ]
+        return torch.cat(drawn)
 
     def monitors(self, hidden_ND: Tensor, target_N: Tensor) -> dict[str, Tensor]:
         """Extra figures to log at validation, as sums over the N predictions. None by default.
@@ -87,6 +100,20 @@ class OutputLayer(nn.Module):
         Where there is "x" and "x_squared", its square, the mean and the standard deviation of x are reported.
         """
         return {}
+
+
+def row_chunks(count: int, width: int, elements: int | None = None) -> Iterator[slice]:
+    """Slices of at most elements / width rows (1 at least); one empty slice for no rows, so that results keep their shape.
+
+    Where no number of elements is given, 4 Mi, but 256 rows at least: each chunk passes over the whole weight once more.
+    """
+    step = max(_LEAST_ROWS, _CHUNK_ELEMENTS // width) if elements is None else max(1, elements // width)
+    return (slice(start, min(start + step, count)) for start in range(0, max(count, 1), step))
+
+
+def of_rows(exclude_NX: Tensor | None, rows: slice | Tensor) -> Tensor | None:
+    """The words excluded in some of the rows."""
+    return None if exclude_NX is None else exclude_NX[rows]
 
 
 def banned(log_probs_NV: Tensor, exclude_NX: Tensor | None) -> Tensor:

@@ -13,7 +13,6 @@ Shapes: N positions, C positions of one chunk, D hidden, V words.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -21,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from seqgen_cli.outputs.base import row_chunks
+
 Gradients = list[Tensor | None]
-_CHUNK_ELEMENTS = 1 << 22
-_LEAST_ROWS = 256
 
 
 class _Plan(NamedTuple):
@@ -60,15 +59,6 @@ def nll_sum(
     plan = _Plan(smoothing, chunk_elements, product_dtype(weight_VD))
     total: Tensor = _WeightedSum.apply(hidden_ND, weight_VD, bias_V, target_N, weights_N, plan)
     return total
-
-
-def row_chunks(count: int, width: int, elements: int | None = None) -> Iterator[slice]:
-    """Slices of at most elements / width rows (1 at least); one empty slice for no rows, so that results keep their shape.
-
-    Where no number of elements is given, 4 Mi, but 256 rows at least: each chunk passes over the whole weight once more.
-    """
-    step = max(_LEAST_ROWS, _CHUNK_ELEMENTS // width) if elements is None else max(1, elements // width)
-    return (slice(start, min(start + step, count)) for start in range(0, max(count, 1), step))
 
 
 class _Each(torch.autograd.Function):

@@ -18,8 +18,7 @@ from torch.nn.functional import linear
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import RowTable
 from seqgen_cli.outputs import groupings
-from seqgen_cli.outputs.base import OutputLayer, banned, single
-from seqgen_cli.outputs.chunked_loss import row_chunks
+from seqgen_cli.outputs.base import OutputLayer, banned, of_rows, row_chunks, single
 from seqgen_cli.outputs.draws import excluded, pick, pick_word, remaining
 from seqgen_cli.outputs.frequencies import by_frequency, floored, shuffled
 from seqgen_cli.outputs.grouped import Block, blocks, log_probs_of, word_log_probs
@@ -49,7 +48,8 @@ class ClassSoftmax(OutputLayer):
         vectors: .npy file of these, (V, any width).
 
     Raises:
-        RequestError: more classes than words, or vectors that do not fit.
+        RequestError: more classes than words; vectors that do not fit, are missing, or serve nothing.
+        ValueError: the counts are not V numbers.
     """
 
     refused: ClassVar[dict[str, str]] = {
@@ -76,6 +76,8 @@ class ClassSoftmax(OutputLayer):
         self.num_classes = num_classes or math.ceil(math.sqrt(vocab_size))
         if self.num_classes > vocab_size:
             raise RequestError(f"output.num_classes={num_classes} is more than the {vocab_size} words of the vocabulary.")
+        if vectors is not None and grouping != "clustered":
+            raise RequestError(f"output.vectors serves output.grouping=clustered alone; it is {grouping}. Leave one of them out.")
         self.class_weight = nn.Parameter(torch.empty(self.num_classes, hidden_size, device=None))  # None: torch's default device
         nn.init.uniform_(self.class_weight, -(hidden_size**-0.5), hidden_size**-0.5)
         self.class_bias = nn.Parameter(torch.zeros(self.num_classes, device=None))
@@ -110,7 +112,7 @@ class ClassSoftmax(OutputLayer):
 
     def topk(self, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None = None) -> tuple[Tensor, Tensor]:
         first = -(-k // min(self.size_C))
-        if 4 * first >= self.num_classes:
+        if 4 * first >= self.num_classes or hidden_ND.is_meta:  # nothing to compare bounds with
             return self._best_of_all(hidden_ND, k, exclude_NX)
         log_class_NC = self._class_log_probs(hidden_ND)
         class_NF = log_class_NC.topk(first, dim=1).indices
@@ -123,7 +125,7 @@ class ClassSoftmax(OutputLayer):
             row_R = rows.nonzero().squeeze(1)
             if not row_R.shape[0]:
                 continue
-            exclude_RX = None if exclude_NX is None else exclude_NX[row_R]
+            exclude_RX = of_rows(exclude_NX, row_R)
             if whole:
                 best, ids = self._best_of_all(hidden_ND[row_R], k, exclude_RX)
             else:
@@ -155,7 +157,7 @@ class ClassSoftmax(OutputLayer):
         drawn = []
         for rows in row_chunks(row_P.shape[0], max(self.size_C)):
             row_R = row_P[rows]
-            log_p_RG = self._in_class(hidden_ND[row_R], class_N1[row_R, 0], None if exclude_NX is None else exclude_NX[row_R])
+            log_p_RG = self._in_class(hidden_ND[row_R], class_N1[row_R, 0], of_rows(exclude_NX, row_R))
             drawn.append(self._word(class_N1[row_R, 0], pick_word(log_p_RG, uniform_N1[row_R])))
         word_N = torch.zeros_like(row_P).index_copy(0, row_P, torch.cat(drawn))
         return torch.where((rest_NC > 0).any(1), word_N, -1)
@@ -176,7 +178,7 @@ class ClassSoftmax(OutputLayer):
         """`topk` by the whole distribution, some rows at a time."""
         best, ids = [], []
         for rows in row_chunks(hidden_ND.shape[0], self.vocab_size):
-            exclude_RX = None if exclude_NX is None else exclude_NX[rows]
+            exclude_RX = of_rows(exclude_NX, rows)
             place_RX = None if exclude_RX is None else torch.where(exclude_RX < 0, -1, self.place_V[exclude_RX.clamp_min(0)])
             best_Rk, place_Rk = banned(self._sorted_log_probs(hidden_ND[rows]), place_RX).topk(k, dim=1)
             best.append(best_Rk)
@@ -187,7 +189,7 @@ class ClassSoftmax(OutputLayer):
         return single(linear(hidden_ND, self.class_weight, self.class_bias)).log_softmax(-1)
 
     def _plan(self, class_N: Tensor) -> list[Block]:
-        """The blocks of positions sorted by class. The one place where the host waits for the device."""
+        """The blocks of positions sorted by class. Here the host waits for the device."""
         if class_N.is_meta:  # no classes to be seen: as if all were the first
             count_C = [class_N.shape[0], *[0] * (self.num_classes - 1)]
         else:
@@ -218,11 +220,12 @@ class ClassSoftmax(OutputLayer):
         for pairs in row_chunks(pair_P.shape[0], max(self.size_C)):
             place_P = pair_P[pairs]
             row_P, class_P = place_P // class_NO.shape[1], class_NO.flatten()[place_P]
-            log_p_PG = self._in_class(hidden_ND[row_P], class_P, None if exclude_NX is None else exclude_NX[row_P])
+            log_p_PG = self._in_class(hidden_ND[row_P], class_P, of_rows(exclude_NX, row_P))
             best, local = log_p_PG.topk(kept, dim=1)
             best_QK[place_P] = best + log_class_NC[row_P, class_P, None]
             id_QK[place_P] = self._word(class_P[:, None], local)
-        best_NP, id_NP = best_QK.view(len(class_NO), -1), id_QK.view(len(class_NO), -1)
+        shape = (len(class_NO), class_NO.shape[1] * kept)
+        best_NP, id_NP = best_QK.view(shape), id_QK.view(shape)
         missing = max(0, k - best_NP.shape[1])
         best_NP = nn.functional.pad(best_NP, (0, missing), value=float("-inf"))
         best_Nk, place_Nk = best_NP.topk(k, dim=1)
@@ -236,6 +239,8 @@ class ClassSoftmax(OutputLayer):
 def _classes(counts_V: Tensor | None, vocab_size: int, num_classes: int, grouping: Grouping, vectors: str | None) -> np.ndarray:
     if counts_V is None:
         return groupings.equal_sizes(np.arange(vocab_size), num_classes)
+    if counts_V.shape != (vocab_size,):
+        raise ValueError(f"counts must be {vocab_size} numbers of 0 or more")
     known_V = floored(counts_V)
     if grouping == "clustered":
         return groupings.clustered(groupings.read_vectors(vectors, vocab_size), num_classes)

@@ -1,6 +1,6 @@
-"""What layers with a structure share in search: excluded words, a branch drawn by mass, the whole as a last resort.
+"""What layers with a structure share in search: excluded words, and a branch drawn by mass.
 
-Shapes: N positions, D hidden, V words, C branches, G words of a group, K best words, X words excluded for each row.
+Shapes: N positions, D hidden, C branches, G words of a group, X words excluded for each row.
 """
 
 from __future__ import annotations
@@ -8,20 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from seqgen_cli.outputs.base import OutputLayer, banned
-from seqgen_cli.outputs.chunked_loss import row_chunks
+from seqgen_cli.outputs.base import OutputLayer
 
 LEAST = 1e-290
 """A probability above 0 and below any that matters."""
-
-
-def best_of_all(layer: OutputLayer, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None) -> tuple[Tensor, Tensor]:
-    """`topk` by the whole distribution, some rows at a time."""
-    found = [
-        banned(layer.log_probs(hidden_ND[rows]), None if exclude_NX is None else exclude_NX[rows]).topk(k, dim=-1)
-        for rows in row_chunks(hidden_ND.shape[0], layer.vocab_size)
-    ]
-    return torch.cat([best.values for best in found]), torch.cat([best.indices for best in found])
 
 
 def excluded(layer: OutputLayer, hidden_ND: Tensor, exclude_NX: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from seqgen_cli.layers.rows import RowTable, row_gradient
+from seqgen_cli.outputs.base import single
 from seqgen_cli.outputs.chunked_loss import no_autocast
 
 _KEEP_ELEMENTS = 1 << 22
@@ -48,7 +49,7 @@ def blocks(count_C: Sequence[int], start_C: Sequence[int], size_C: Sequence[int]
 def log_probs_of(block: Block, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor) -> Tensor:
     """log p(v | group, h) of every word of the block's group at its positions: (C, G)."""
     weight_GD, bias_G = weight_VD[block.words], bias_V[block.words]
-    return torch.nn.functional.linear(hidden_ND[block.positions], weight_GD, bias_G).log_softmax(-1)
+    return single(torch.nn.functional.linear(hidden_ND[block.positions], weight_GD, bias_G)).log_softmax(-1)
 
 
 def word_log_probs(hidden_ND: Tensor, table: RowTable, bias_V: Tensor, word_N: Tensor, plan: Sequence[Block]) -> Tensor:

@@ -74,8 +74,10 @@ def read_vectors(path: str | None, vocab_size: int) -> np.ndarray:
         raise RequestError("output.grouping=clustered needs word vectors: set output.vectors to a .npy file of one row a word.")
     try:
         vectors = np.load(Path(path), allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise RequestError(f"output.vectors={path} cannot be read as a .npy file ({error}).") from error
+    if not isinstance(vectors, np.ndarray):
+        raise RequestError(f"output.vectors={path} holds several arrays. Save one, as .npy.")
     if vectors.ndim != 2 or len(vectors) != vocab_size or not np.issubdtype(vectors.dtype, np.floating):
         raise RequestError(
             f"output.vectors={path} must hold {vocab_size} rows of floating-point numbers, one row a word of the vocabulary; "

@@ -238,7 +238,8 @@ class NoiseContrastive(_Sampled):
         if self.z_bias is not None:
             delta_NJ = delta_NJ + self._z(hidden_ND)[:, None]
         noise_NK = softplus(delta_NJ[:, :-1])
-        noise_N = noise_NK.sum(1) if times_K is None else noise_NK @ times_K.to(noise_NK.dtype)
+        # Not a matrix product, which autocast would round.
+        noise_N = (noise_NK if times_K is None else noise_NK * times_K).sum(1)
         loss_N = softplus(self.log_kq(target_N).to(delta_NJ.dtype) - delta_NJ[:, -1]) + noise_N
         return loss_N if weights_N is None else (loss_N * weights_N).sum()
 

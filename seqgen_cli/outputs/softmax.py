@@ -15,8 +15,12 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
-from seqgen_cli.outputs.base import NoiseKey, OutputLayer, sample_from, single
-from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum, row_chunks
+from seqgen_cli.outputs.base import NoiseKey, OutputLayer, row_chunks, sample_from, single
+from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum
+from seqgen_cli.outputs.draws import pick
+
+_RUN = 64
+"""Words whose mass is added up first when one is drawn."""
 
 
 class Softmax(OutputLayer):
@@ -110,7 +114,8 @@ class Softmax(OutputLayer):
             if top_k or top_p < 1.0:
                 ids.append(sample_from(scores_CV, uniform_N[rows], temperature, top_k, top_p))
             else:
-                ids.append(_invert(scores_CV / temperature, uniform_N[rows]))
+                scaled_CV = scores_CV if temperature == 1.0 else scores_CV / temperature
+                ids.append(_invert(scaled_CV, uniform_N[rows]))
         return torch.cat(ids)
 
     def _scores(self, hidden_CD: Tensor) -> Tensor:
@@ -136,11 +141,16 @@ def _ban(scores_CV: Tensor, exclude_NX: Tensor | None, rows: slice) -> Tensor:
 def _invert(scores_CV: Tensor, uniform_C: Tensor) -> Tensor:
     """One word a row, -1 where all are excluded: the inverse of the cumulative distribution, words in id order.
 
-    `sample_from` lays them from the most probable down, which takes a sort.
+    First a run of words is picked by their mass, then one of them, so that few numbers are added up in float64.
+    (`sample_from` lays words from the most probable down, which takes a sort.)
     """
-    cumulative_CV = scores_CV.softmax(-1).double().cumsum(-1)
-    total_C1 = cumulative_CV[:, -1:].contiguous()
-    place_C1 = torch.searchsorted(cumulative_CV, uniform_C[:, None] * total_C1, right=True)
-    # Rounding may put the draw past the last word that has any mass.
-    last_C1 = torch.searchsorted(cumulative_CV, total_C1)
-    return torch.where(total_C1 > 0, torch.minimum(place_C1, last_C1), -1).squeeze(1)
+    p_CV = scores_CV.softmax(-1)
+    whole = p_CV.shape[1] // _RUN * _RUN
+    runs_CG = p_CV[:, :whole].unflatten(1, (whole // _RUN, _RUN)).sum(-1)
+    mass_CG = torch.cat([runs_CG, p_CV[:, whole:].sum(-1, keepdim=True)], dim=1).double()
+    run_C1, within_C1 = pick(mass_CG.nan_to_num(0.0), uniform_C[:, None])
+    place_CR = run_C1 * _RUN + torch.arange(_RUN, device=p_CV.device)
+    p_CR = p_CV.gather(1, place_CR.clamp(max=p_CV.shape[1] - 1)).double()
+    p_CR = torch.where(place_CR < p_CV.shape[1], p_CR, 0.0).nan_to_num(0.0)
+    word_C1 = place_CR.gather(1, pick(p_CR, within_C1.nan_to_num(0.0))[0])
+    return torch.where(mass_CG.sum(1) > 0, word_C1.squeeze(1), -1)

@@ -16,7 +16,8 @@ from torch.nn.functional import logsigmoid
 
 from seqgen_cli.layers.rows import places
 from seqgen_cli.outputs import codes
-from seqgen_cli.outputs.draws import LEAST, best_of_all, excluded, pick, remaining
+from seqgen_cli.outputs.base import OutputLayer, of_rows
+from seqgen_cli.outputs.draws import LEAST, excluded, pick, remaining
 
 _WORDS_A_NODE = 32
 """Words whose probabilities, computed all together, cost about as much as one node's, whose weights are gathered."""
@@ -74,17 +75,17 @@ def best_leaves(layer: Any, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None
     opened. Rows with too many of those are computed whole.
     """
     width = 2 * k
-    if width * max(1, layer.below) * _WORDS_A_NODE > layer.vocab_size:
-        return best_of_all(layer, hidden_ND, k, exclude_NX)
+    if width * max(1, layer.below) * _WORDS_A_NODE > layer.vocab_size or hidden_ND.is_meta:  # nothing to compare bounds with
+        return OutputLayer.topk(layer, hidden_ND, k, exclude_NX)
     crown_NE = layer.crown(layer.upper_scores(hidden_ND))
     best_Nk, id_Nk, let_go_N = _descend(layer, hidden_ND, crown_NE, k, width, exclude_NX)
     row_R = places(best_Nk[:, -1] < let_go_N)
     if row_R.shape[0]:
-        exclude_RX = None if exclude_NX is None else exclude_NX[row_R]
-        best_Rk, id_Rk, gave_up_R = _open(layer, hidden_ND[row_R], crown_NE[row_R], best_Nk[row_R], exclude_RX)
+        known = (crown_NE[row_R], best_Nk[row_R], of_rows(exclude_NX, row_R))
+        best_Rk, id_Rk, gave_up_R = _open(layer, hidden_ND[row_R], *known)
         best_Nk, id_Nk = best_Nk.index_copy(0, row_R, best_Rk), id_Nk.index_copy(0, row_R, id_Rk)
         row_G = row_R[gave_up_R]
-        best_Gk, id_Gk = best_of_all(layer, hidden_ND[row_G], k, None if exclude_NX is None else exclude_NX[row_G])
+        best_Gk, id_Gk = OutputLayer.topk(layer, hidden_ND[row_G], k, of_rows(exclude_NX, row_G))
         best_Nk, id_Nk = best_Nk.index_copy(0, row_G, best_Gk), id_Nk.index_copy(0, row_G, id_Gk)
     return best_Nk, id_Nk
 

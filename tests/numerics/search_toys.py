@@ -45,6 +45,9 @@ class ToyPredictions:
     def score(self, ids_R: Tensor) -> Tensor:
         return self.log_probs_RV.gather(1, ids_R[:, None]).squeeze(1)
 
+    def rows(self, row_W: Tensor) -> ToyPredictions:
+        return ToyPredictions(self.log_probs_RV[row_W])
+
 
 class ToyModel:
     """Words 4 .. V - 1 are ordinary; every one of the V ids has some probability after every prefix.

@@ -75,6 +75,14 @@ def test_clustered_reads_a_file_and_says_what_is_wrong_with_it(tmp_path: Path) -
     assert torch.bincount(layer.class_of_V).tolist() == [3, 3, 3]
     with pytest.raises(RequestError, match=r"set output\.vectors"):
         layer_of(9, grouping="clustered")
+    with pytest.raises(RequestError, match=r"serves output\.grouping=clustered alone; it is equal_mass"):
+        layer_of(9, grouping="equal_mass", vectors=str(tmp_path / "v.npy"))
+    np.savez(tmp_path / "two.npz", a=np.ones(2), b=np.ones(2))
+    with pytest.raises(RequestError, match=r"several arrays"):
+        layer_of(9, grouping="clustered", vectors=str(tmp_path / "two.npz"))
+    (tmp_path / "empty.npy").touch()
+    with pytest.raises(RequestError, match=r"cannot be read"):
+        layer_of(9, grouping="clustered", vectors=str(tmp_path / "empty.npy"))
     with pytest.raises(RequestError, match=r"must hold 8 rows"):
         layer_of(8, grouping="clustered", vectors=str(tmp_path / "v.npy"))
     np.save(tmp_path / "ids.npy", np.ones((9, 2), dtype=np.int64))
@@ -86,6 +94,13 @@ def test_clustered_reads_a_file_and_says_what_is_wrong_with_it(tmp_path: Path) -
     (tmp_path / "bad.npy").write_bytes(b"nothing")
     with pytest.raises(RequestError, match=r"cannot be read"):
         layer_of(9, grouping="clustered", vectors=str(tmp_path / "bad.npy"))
+
+
+def test_counts_must_be_those_of_the_words_and_are_equal_where_none_are_given() -> None:
+    with pytest.raises(ValueError, match="counts must be 10 numbers"):
+        layer_of(10, counts=range(12))
+    layer = build.output_layer("class_softmax", hidden_size=D, vocab_size=50, settings={"grouping": "random"})
+    assert (layer.class_of_V.diff() < 0).any(), "groups of neighbouring ids are not random"
 
 
 def test_one_class_is_the_softmax_of_the_words() -> None:
