@@ -57,8 +57,8 @@ class Bench:
         sentences: how many to decode; 0: none.
         decode_length: tokens of every output; None: the mean target length.
         beam_size: of the second decoding; the first is greedy.
-        match_lengths: let objectives that draw outputs draw them as long as the references, as trained weights would; else as
-            long as the objective's own settings allow, which untrained weights reach.
+        match_lengths: let objectives that draw outputs draw them at most a token longer than the references, about as trained
+            weights would; else as long as the objective's own settings allow, which untrained weights reach.
     """
 
     warmup: Annotated[int, Ge(0)] = 5
@@ -112,7 +112,10 @@ def run(config: DictConfig) -> dict[str, Any]:
     if runtime.is_main:
         notes = [] if config.parameters_only else [f"Measured on {material.description}; {_machine(figures)}."]
         if drawn:
-            notes.append("Outputs drawn in training are as long as their references (bench.match_lengths=true).")
+            notes.append(
+                "Outputs drawn in training end at most a token after their references (bench.match_lengths=true); the share of "
+                "the matrix-multiply rate does not count the operations of drawing them."
+            )
         title = " ".join(f"{group}={name}" for group, name in names.items())
         show(title, ["", "", "" if config.parameters_only else "quartiles"], _rows(figures), notes)
     return figures

@@ -21,6 +21,8 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from seqgen_cli import build
+from seqgen_cli.commands.session import keep_dense
+from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.random import Key
 from seqgen_cli.layers.rows import by_gradient
 from seqgen_cli.measure import PeakMemory, Spread, timed
@@ -82,6 +84,8 @@ def measure(config: DictConfig, settings: LayerBench, runtime: Runtime) -> tuple
     backward by size, the exponents of growth, and the shares of plain softmax at the last size.
     """
     assert settings.vocab_sizes
+    if config.output.get("tied"):
+        raise RequestError("output.tied=true shares an embedding, and a layer by itself has none. Use output.tied=false.")
     figures: dict[str, Any] = {"vocab_sizes": settings.vocab_sizes, "layer": {}, "plain": {}}
     for size in settings.vocab_sizes:
         counts_V = _counts(size)
@@ -117,6 +121,7 @@ def _one(
     with torch.device(runtime.device):
         layer = make()
     optimizer = build.make(config.optimizer, "optimizer")
+    keep_dense(layer, optimizer, False, runtime)
     step = GradientStep([optimizer.make(part) for part in by_gradient(layer.named_parameters())], 1.0, runtime.device)
     number_N = torch.arange(settings.positions, device=runtime.device)
     uniform_N = Key.of("targets").uniform(number_N)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from seqgen_cli import build
 from seqgen_cli.commands.encoding import encode_once
-from seqgen_cli.commands.session import make_networks
+from seqgen_cli.commands.session import keep_dense, make_networks
 from seqgen_cli.commands.start import Start
 from seqgen_cli.data.batching import TrainStream
 from seqgen_cli.data.labelled import LabelledDataset
@@ -23,11 +23,12 @@ from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.trainer import Trainer
 
 _TIMED = 8  # updates timed for a budget in minutes
+_LATE = 1_000_000  # an update when every objective's schedule is over
 
 
 def report(config: DictConfig, trainer: Trainer, runtime: Runtime, start: Start, prepared: Prepared) -> dict[str, Any]:
     """Print the figures on stdout and return them."""
-    figures = {"run": str(start.run), **_memory(config, prepared), **_data(config, trainer, runtime, prepared)}
+    figures = {"run": str(start.run), **_memory(config, prepared), **_data(config, trainer, runtime, start, prepared)}
     if runtime.is_main:
         for name, value in figures.items():
             shown = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}" if isinstance(value, float) else value
@@ -35,7 +36,7 @@ def report(config: DictConfig, trainer: Trainer, runtime: Runtime, start: Start,
     return figures
 
 
-def _data(config: DictConfig, trainer: Trainer, runtime: Runtime, prepared: Prepared) -> dict[str, Any]:
+def _data(config: DictConfig, trainer: Trainer, runtime: Runtime, start: Start, prepared: Prepared) -> dict[str, Any]:
     train = prepared.splits["train"]
     stream = TrainStream(train, build.make(config.batching, "batching"), config.seed)
     per_epoch = trainer.updates_per_epoch(stream.batches_per_epoch, runtime.world_size)
@@ -48,25 +49,28 @@ def _data(config: DictConfig, trainer: Trainer, runtime: Runtime, prepared: Prep
             sizes[f"train_{unit}"] = int(lengths_n.sum())
     sizes |= {"batches_per_epoch": stream.batches_per_epoch, "updates_per_epoch": per_epoch}
     if trainer.minutes is not None:
-        bought = int(60 * trainer.minutes / _seconds_per_update(config, trainer, runtime, prepared))
+        bought = int(60 * trainer.minutes / _seconds_per_update(config, trainer, runtime, start, prepared))
         total = bought if total is None else min(total, bought)
         sizes["minutes"] = trainer.minutes
     assert total is not None
     return sizes | {"updates": total, "epochs": total / per_epoch}
 
 
-def _seconds_per_update(config: DictConfig, trainer: Trainer, runtime: Runtime, prepared: Prepared) -> float:
+def _seconds_per_update(config: DictConfig, trainer: Trainer, runtime: Runtime, start: Start, prepared: Prepared) -> float:
     """Mean time of an update on this machine, seen on networks that are thrown away; validation is not in it.
 
     Nor is encoding, where features are kept: these updates' texts are encoded before.
     """
-    model, _, objective = make_networks(config, prepared)
+    model, output, objective = make_networks(config, prepared)
+    start.load({"model": model, "output": output})  # what they draw in training is as long as it will be
     objective.to(runtime.device).train()
     batching = build.make(config.batching, "batching")
     stream = TrainStream(prepared.splits["train"], batching, config.seed, runtime.rank, runtime.world_size)
     encode_once(config, model, runtime, prepared, ["train"], stream.indices((2 + _TIMED) * trainer.accumulate))
     schedule = build.make(config.schedule, "schedule", total_updates=trainer.total_updates(1.0) or 1)
-    updates = objective.updates(build.make(config.optimizer, "optimizer").make)
+    optimizer = build.make(config.optimizer, "optimizer")
+    keep_dense(output, optimizer, trainer.ema_decay is not None, runtime)
+    updates = objective.updates(optimizer.make)
     loop = Loop(updates, stream, runtime, schedule, seed=config.seed, accumulate=trainer.accumulate, clip_norm=trainer.clip_norm)
     for number in range(2 + _TIMED):
         if number == 2:  # the first ones also allocate and choose kernels
@@ -127,7 +131,7 @@ def _activations(config: DictConfig, objective: Any, prepared: Prepared) -> int 
     update = objective.updates(_no_optimizer)[0]
     try:
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            update.module(train.batch(largest).to("meta"), Progress(0, Key.of(config.seed, 0)))
+            update.module(train.batch(largest).to("meta"), Progress(_LATE, Key.of(config.seed, 0)))
     except (NotImplementedError, RuntimeError):
         return None
     return sum(kept.values())

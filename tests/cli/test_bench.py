@@ -12,6 +12,7 @@ from seqgen_cli import build, measure
 from seqgen_cli.commands import bench, bench_objective, bench_output
 from seqgen_cli.data.batching import TrainStream
 from seqgen_cli.data.synthetic import SyntheticWords
+from seqgen_cli.errors import RequestError
 from seqgen_cli.measure import Stopwatch, section
 from seqgen_cli.metrics import scoring
 from tests.helpers import choices
@@ -121,7 +122,7 @@ def test_an_objective_that_draws_outputs_is_measured_with_outputs_as_long_as_the
     time = figures["time"]
     assert min(time.values()) > 0 and time["sampling"] > time["update"] and sum(time.values()) == pytest.approx(1)
     printed = capsys.readouterr().out
-    assert "share of the time, sampling" in printed and "as long as their references" in printed
+    assert "share of the time, sampling" in printed and "at most a token after their references" in printed
     drawn = [(len(hypothesis.split()), len(reference.split())) for hypothesis, reference in rewarded]
     assert drawn and all(own <= reference + 2 for own, reference in drawn)  # </s> counts for a reference, and one more is allowed
     assert sum(own for own, _ in drawn) > 0.4 * sum(reference for _, reference in drawn)
@@ -246,6 +247,14 @@ def test_the_output_layer_alone_beside_plain_softmax(capsys):
     printed = capsys.readouterr().out
     assert f"({share:.3f})" in printed and "grows as V to the" in printed and "16 positions of width 8" in printed
     assert "the peaked ones 4.0" in printed
+
+
+def test_the_output_layer_alone_under_an_optimizer_without_a_form_by_rows(capsys):
+    alone = ["layer.vocab_sizes=[64]", "layer.positions=16", "layer.hidden_size=8", "layer.repeats=1", "layer.search_k=0"]
+    figures = bench.run(composed("output=huffman_tree", "optimizer=sgd", "layer.reference=false", *alone))
+    assert figures["layer"]["update_seconds"][0] > 0
+    with pytest.raises(RequestError, match=r"output\.tied=true shares an embedding"):
+        bench.run(composed("output=importance", "output.tied=true", *alone))
 
 
 def test_the_growth_law_is_the_exponent_of_a_power():

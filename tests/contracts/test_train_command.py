@@ -163,6 +163,12 @@ def test_dry_run_says_what_the_budget_buys_and_trains_nothing(
     assert float(shown["epochs"]) == pytest.approx(20 / float(shown["updates per epoch"]), abs=0.01)
 
 
+def test_a_dry_run_times_a_row_sparse_layer_under_any_optimizer(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["output=huffman_tree", "optimizer=adamw", "trainer.minutes=1", "--dry-run"]
+    assert main(["train", *asked, *words]) == 0
+    assert "updates " in capsys.readouterr().out
+
+
 def test_compiled_networks_train_as_others_and_leave_no_trace_in_checkpoints(asked, tmp_path, monkeypatch):
     compiled: list[Any] = []
 
