@@ -131,6 +131,11 @@ def _check_samples(classes: Mapping[str, type], values: Mapping[str, Any], choic
             f"objective.samples={settings['samples']} is too few for {owner('objective/baseline', choices)}, which compares the "
             f"samples of a source with one another. Use objective.samples={least} or more, or another objective/baseline."
         )
+    if settings.get("include_reference") is False and settings["samples"] < 2:
+        raise RequestError(
+            "objective.samples=1 without the reference is a set of one output, from which nothing is learned. "
+            "Use objective.samples=2 or more, or objective.include_reference=true."
+        )
     if settings.get("kl", 0) > 0 and "init_from" in values and not values["init_from"]:
         raise RequestError(
             f"objective.kl={settings['kl']} keeps the model near the one it starts from, which is random without init_from. "

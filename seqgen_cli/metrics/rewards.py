@@ -218,7 +218,7 @@ class Weighted(_OfWords):
             RequestError: chrF has weight.
         """
         if self.chrf:
-            Chrf().for_ids()
+            raise RequestError("objective.reward.chrf compares characters, which token ids have not. Set it to 0, or score text.")
         return super().for_ids()
 
 

@@ -29,7 +29,7 @@ def ask(reward: Reward, pairs: Sequence[Pair]) -> list[float]:
     """The reward's answer for these pairs.
 
     Raises:
-        SeqgenError: it raised, gave another number of rewards than there are pairs, or one that is no finite number.
+        SeqgenError: it raised, gave another number of rewards than there are pairs, or one that is no finite number of 0 or more.
     """
     name = f"the reward {type(reward).__module__}.{type(reward).__qualname__}"
     try:
@@ -42,8 +42,11 @@ def ask(reward: Reward, pairs: Sequence[Pair]) -> list[float]:
     if len(rewards) != len(pairs):
         raise SeqgenError(f"{name} gave {len(rewards)} rewards for {len(pairs)} hypotheses: it must give one each, in order.")
     for value, (hypothesis, reference) in zip(rewards, pairs, strict=True):
-        if not math.isfinite(value):
-            raise SeqgenError(f"{name} gave {value} for {hypothesis!r} against {reference!r}: it must give finite numbers.")
+        if not 0 <= value < math.inf:
+            raise SeqgenError(
+                f"{name} gave {value} for {hypothesis!r} against {reference!r}: it must give finite numbers of 0 or more, "
+                "since an empty output earns 0."
+            )
     return rewards
 
 

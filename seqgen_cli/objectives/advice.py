@@ -19,7 +19,7 @@ class RewardAdvisor:
 
     A sign counts where two log lines in a row show it. The figures are those that `trials.monitored` logs; what was usual is
     learned from the first line, so a resumed run learns it anew. MIXER's rewards fall as the reference's share of its outputs
-    does: each length of its suffix is compared with itself.
+    does: each length of its suffix is compared with itself, until the outputs are whole.
 
     Args:
         samples: of each source.
@@ -53,7 +53,7 @@ class RewardAdvisor:
         """What to say after this log line's figures, if anything; at most once."""
         if "reward" not in figures or self._said:
             return None
-        if figures.get("last_words") != self._first.get("last_words"):
+        if _suffix(figures) != _suffix(self._first):
             self._first, self._best = {}, 0.0
         self._first = self._first or dict(figures)
         signs = self._signs(figures)
@@ -74,7 +74,7 @@ class RewardAdvisor:
             signs["reward"] = f"the mean reward of samples fell from {self._best:.3f} to {reward:.3f}"
         if length < max(_SHORTEST, _SHORT * usual_length):
             signs["short"] = f"outputs have {length:.1f} tokens, at first {usual_length:.1f}"
-        if figures.get("truncated", 0.0) > _CUT:
+        if figures.get("truncated", 0.0) > _CUT > self._first.get("truncated", 0.0):  # untrained weights never end
             signs["long"] = f"{figures['truncated']:.0%} of outputs do not end before the longest length"
         if entropy < min(_SUREST, _SURE * usual_entropy):
             signs["entropy"] = f"the entropy of a token fell from {usual_entropy:.3f} to {entropy:.3f} nats"
@@ -84,10 +84,15 @@ class RewardAdvisor:
 
     def _differing(self, figures: Mapping[str, float]) -> float:
         """The share of samples, after a source's first, that differ from those before; MIXER's few words may well agree."""
-        if self.samples == 1 or "distinct" not in figures or "last_words" in figures:
+        if self.samples == 1 or "distinct" not in figures or _suffix(figures) is not None:
             return 1.0
         return (figures["distinct"] * self.samples - 1) / (self.samples - 1)
 
     @staticmethod
     def _or(remedies: Sequence[str]) -> str:
         return f", or {join_or(remedies)}" if remedies else ""
+
+
+def _suffix(figures: Mapping[str, float]) -> float | None:
+    """How many last words are MIXER's samples' own; None: all of them."""
+    return None if figures.get("own_tokens") == figures.get("length") else figures.get("last_words")

@@ -78,10 +78,11 @@ class MinimumRisk(MaximumLikelihood):
             nll = super().forward(batch, progress).terms["tokens"]
             terms["tokens"], metrics["reference_loss/tokens"] = self.mle_weight * nll, nll.detach()
         with self.trials.dropout():
-            trial = self.trials.run(batch, progress, references=self.include_reference)
+            columns = self.samples + self.include_reference
+            trial = self.trials.run(batch, progress, columns=columns, references=self.include_reference)
         log_p_BC = trial.scored.sums_BK(trial.scored.log_p_N)
         reward_BC = trial.rewards(log_p_BC.dtype)
-        risk_B, sharp_B = self.risks(log_p_BC, reward_BC, trial.drawn.distinct_BK)
+        risk_B, sharp_B = self.risks(log_p_BC, reward_BC[:, :columns], trial.scored.rollouts.distinct_BK)
         risk = risk_B.sum()
         terms["sequences"] = (1 - self.mle_weight) * risk
         if not self.mle_weight:  # nothing but the references' loss reaches the others

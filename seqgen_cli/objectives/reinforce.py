@@ -137,14 +137,13 @@ class Reinforce(MaximumLikelihood):
         prefix_B = None if plan.last is None else (batch.target_lengths_B - plan.last).clamp_min(0)
         shaped = self.entropy > 0 or self.kl > 0
         with self.trials.dropout():
-            trial = self.trials.run(batch, progress, prefix_B, columns=None if shaped else self.samples)
+            greedy_too = shaped and self.baseline.wants_greedy
+            trial = self.trials.run(batch, progress, prefix_B, columns=None if greedy_too else self.samples)
         log_p_BC = trial.scored.sums_BK(trial.scored.log_p_N.detach())
         reward_BC = trial.rewards(log_p_BC.dtype)
         metrics = monitored(trial, reward_BC, log_p_BC, self.samples)
-        if self.baseline.wants_greedy:
-            metrics[f"greedy_reward/{SAMPLES}"] = self.samples * reward_BC[:, self.samples].sum()
         if shaped:
-            reward_BC = reward_BC - self.entropy * log_p_BC
+            reward_BC = reward_BC[:, : log_p_BC.shape[1]] - self.entropy * log_p_BC
             if self.starting is not None:
                 kl_BC = log_p_BC - self._starting_log_p(self.starting, batch, trial.scored)
                 reward_BC = reward_BC - self.kl * kl_BC
@@ -184,7 +183,6 @@ class Reinforce(MaximumLikelihood):
         network = (cast(Generator, starting["model"]), cast(OutputLayer, starting["output"]))
         with without_dropout(starting):
             before = score(network, network[0].encode(batch), scored.rollouts, self.trials.specials)
-        torch.clear_autocast_cache()
         return before.sums_BK(before.log_p_N)
 
     def _keep_starting(self, starting: nn.ModuleDict) -> None:

@@ -51,7 +51,7 @@ class Rewarding:
         """Start on as many hypotheses as references, ids each; a function that waits for their rewards.
 
         Raises (when waiting):
-            SeqgenError: the reward fails, or gives anything but a finite number for each.
+            SeqgenError: the reward fails, or gives anything but a finite number of 0 or more for each.
 
         Returns:
             a function without arguments: rewards (len(hypotheses),), float64 on the CPU.

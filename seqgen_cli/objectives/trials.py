@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import torch
@@ -24,15 +24,22 @@ from seqgen_cli.objectives.baselines import SAMPLES
 from seqgen_cli.objectives.rewarding import Rewarding
 from seqgen_cli.objectives.rollouts import Policy, Rollouts, Scored, draw, rewards_of, score
 
+GREEDY_EVERY = 10
+"""Updates from one look at greedy outputs to the next, where nothing but the log wants them."""
+
 
 @dataclass(frozen=True)
 class Trial:
-    """Outputs of a batch: all `drawn` ones, those `scored`, and their rewards, which may still be under way."""
+    """Outputs of a batch: all `drawn` ones, those `scored`, and their rewards, which may still be under way.
+
+    greedy: whether the last of those drawn is the greedy output.
+    """
 
     drawn: Rollouts
     scored: Scored
     rewards: Callable[[torch.dtype], Tensor]
     eos: int
+    greedy: bool
 
 
 class Trials:
@@ -66,6 +73,10 @@ class Trials:
         if output.score_is_dense and output.dense_because is None:
             output.dense_because = "the objective scores outputs exactly, which takes every word"
 
+    def looks_at_greedy(self, progress: Progress) -> bool:
+        """Whether greedy outputs are drawn in this update: always where the policy says so, else for the log, now and then."""
+        return self.policy.greedy or progress.update % GREEDY_EVERY == GREEDY_EVERY - 1
+
     def dropout(self) -> AbstractContextManager[None]:
         """Inside the block the model has the dropout asked for."""
         return nullcontext() if self.dropped else without_dropout(cast(nn.Module, self.network[0]))
@@ -80,27 +91,32 @@ class Trials:
     ) -> Trial:
         """Draw outputs of the batch's sources; score the first `columns` of them (None: all).
 
+        The columns are the samples, the references if asked, and last the greedy outputs in updates that look at them.
+
         Args:
             prefix_lengths_B: how many words of the reference each begins with.
             references: whether the references are one more column.
         """
         memory = self.network[0].encode(batch)
-        key = progress.key.fold("samples")
+        key, policy = progress.key.fold("samples"), replace(self.policy, greedy=self.looks_at_greedy(progress))
         with section("sampling"):
-            drawn = draw(self.network, memory, batch, self.policy, self.specials, key, prefix_lengths_B)
-        drawn = drawn.with_references(batch) if references else drawn
+            drawn = draw(self.network, memory, batch, policy, self.specials, key, prefix_lengths_B)
+        drawn = drawn.with_references(batch, policy.samples) if references else drawn
         rewards = rewards_of(drawn, batch, self.rewarding)
         scored = score(self.network, memory, drawn if columns is None else drawn.first(columns), self.specials)
-        return Trial(drawn, scored, rewards, self.specials.eos)
+        return Trial(drawn, scored, rewards, self.specials.eos, policy.greedy)
 
 
 def monitored(trial: Trial, reward_BC: Tensor, log_p_BC: Tensor, samples: int) -> dict[str, Tensor]:
     """What is logged of the first `samples` columns, as sums: reward, length in tokens, shares of distinct and truncated samples,
-    and -log p of a token, an estimate of the entropy of the next word."""
+    and -log p of a token, an estimate of the entropy of the next word; and the reward of greedy outputs, where there are any."""
     drawn = trial.drawn.first(samples)
     number = torch.tensor(float(drawn.lengths_BK.numel()), device=reward_BC.device)
     tokens = f"own_tokens/{SAMPLES}"
+    looked = "greedy_outputs/sequences"
+    greedy = {looked: number / samples, f"greedy_reward/{looked}": reward_BC[:, -1].sum()} if trial.greedy else {}
     return {
+        **greedy,
         SAMPLES: number,
         f"reward/{SAMPLES}": reward_BC[:, :samples].sum(),
         f"length/{SAMPLES}": drawn.lengths_BK.sum(),

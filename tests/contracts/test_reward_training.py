@@ -166,6 +166,7 @@ def test_a_reward_of_ones_own_trains_in_this_process_and_in_others_alike(
             "objective.reward.target_language is not a setting of objective/reward=bleu",
         ),
         ("chrf objective.reward_on=ids", 2, "objective.reward=chrf compares characters"),
+        ("weighted objective.reward_on=ids", 2, "objective.reward.chrf compares characters"),
     ],
 )
 def test_a_wrong_reward_is_named_in_one_sentence(

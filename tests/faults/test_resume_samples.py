@@ -80,6 +80,13 @@ def test_leave_one_out_needs_others() -> None:
         build.check(config)
 
 
+def test_minimum_risk_needs_two_outputs() -> None:
+    alone = ["objective=minimum_risk", "objective.samples=1"]
+    with pytest.raises(RequestError, match=r"objective.samples=1 without the reference is a set of one output"):
+        build.check(build.compose("train", [*alone, "objective.include_reference=false"]))
+    build.check(build.compose("train", alone))
+
+
 @pytest.mark.parametrize("objective", ["reinforce", "minimum_risk"])
 def test_a_model_without_a_source_is_refused(objective: str) -> None:
     config = build.compose("train", ["model=rnn_lm", f"objective={objective}"])

@@ -56,7 +56,7 @@ def test_small_rewards_that_fall_and_words_always_sure_are_no_collapse():
 
 def test_one_sample_is_always_like_itself_and_a_line_without_rewards_says_nothing():
     told = advisor(samples=1)
-    assert [told.see({**HEALTHY, "distinct": 1.0})] * 2 == [None] * 2
+    assert [told.see({**HEALTHY, "distinct": 1.0}) for _ in range(2)] == [None] * 2
     assert told.see({"loss": 3.0}) is None
 
 
@@ -68,6 +68,21 @@ def test_mixers_rewards_are_compared_at_the_same_length_of_its_suffix():
     assert [told.see(figures) for figures in falling for _ in range(2)] == [None] * 6
     collapsed = {**falling[-1], "reward": 0.01}
     assert told.see(collapsed) is None and "fell from 0.100 to 0.010" in (told.see(collapsed) or "")
+
+
+def test_mixers_outputs_are_compared_like_others_once_they_are_whole():
+    """The suffix goes on growing, beyond the longest output."""
+    told, whole = advisor(), {**HEALTHY, "own_tokens": 10.0}
+    lines = [{**whole, "last_words": last, "reward": reward} for last, reward in ((40, 0.4), (42, 0.1), (44, 0.1))]
+    assert [told.see(figures) is None for figures in lines] == [True, True, False]
+    alike = {**whole, "last_words": 40, "distinct": 0.25}
+    again = advisor()
+    assert again.see(alike) is None and "all alike" in (again.see({**alike, "last_words": 42}) or "")
+
+
+def test_untrained_weights_whose_outputs_do_not_end_are_no_collapse():
+    told, endless = advisor(), {**HEALTHY, "truncated": 0.99}
+    assert [told.see(figures) for figures in (endless, endless, HEALTHY)] == [None] * 3
 
 
 def test_a_cold_start_and_a_best_checkpoint_by_likelihood_are_told():

@@ -25,8 +25,9 @@ def minimum_risk(world: World, **settings: Any) -> MinimumRisk:
 def test_over_all_outputs_it_is_the_expected_risk(model: str, repeats: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """At alpha = 1, and however often each was drawn; the reference is one of them."""
     world = World(model)
-    forced(monkeypatch, world, [list(range(len(world.outputs))) * repeats])
-    loss = minimum_risk(world, alpha=1.0)(world.references(1), progress()).terms["sequences"]
+    drawn = list(range(len(world.outputs))) * repeats
+    forced(monkeypatch, world, [drawn])
+    loss = minimum_risk(world, alpha=1.0, samples=len(drawn))(world.references(1), progress()).terms["sequences"]
     p_S = world.log_p().sum(1).exp()
     wanted = 1 - (p_S * world.rewards()).sum()
     assert_close(loss, wanted, rtol=0, atol=1e-12)

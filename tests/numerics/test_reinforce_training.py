@@ -8,10 +8,25 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from seqgen_cli.objectives import trials
 from seqgen_cli.objectives.baselines import Greedy, LeaveOneOut, NoBaseline
 from seqgen_cli.objectives.handovers import Constant, LinearRise, Mixer, SigmoidRise
+from seqgen_cli.objectives.minimum_risk import MinimumRisk
 from seqgen_cli.objectives.mle import MaximumLikelihood
-from tests.numerics.enumeration import EOS, GREEDY, SHAPES, World, estimate, forced, numbered, progress, reinforce
+from tests.numerics.enumeration import (
+    EOS,
+    GREEDY,
+    SHAPES,
+    Numbers,
+    Table,
+    World,
+    estimate,
+    forced,
+    limits,
+    numbered,
+    progress,
+    reinforce,
+)
 
 
 @pytest.fixture(scope="module")
@@ -142,12 +157,34 @@ def test_the_log_tells_what_was_drawn(small: World, monkeypatch: pytest.MonkeyPa
         "own_tokens/samples/sequences": tokens,
         "entropy/own_tokens/samples/sequences": -float(sum(log_p_S[each] for each in drawn)),
         "baseline/samples/sequences": 4 * float(reward_S[GREEDY]),
-        "greedy_reward/samples/sequences": 4 * float(reward_S[GREEDY]),
+        "greedy_outputs/sequences": 2,
+        "greedy_reward/greedy_outputs/sequences": 2 * float(reward_S[GREEDY]),
         "advantage/samples/sequences": sum(advantages),
         "advantage_squared/samples/sequences": sum(each**2 for each in advantages),
         "samples_weight/sequences": 2.0,
     }
     assert metrics == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("choice", ["leave one out", "with entropy", "minimum risk", "minimum risk, no reference"])
+def test_greedy_outputs_are_looked_at_every_tenth_update_and_change_nothing(
+    choice: str, small: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if choice.startswith("minimum"):
+        networks = (small.model, small.output, Numbers(), Table())
+        objective = MinimumRisk(*networks, samples=3, include_reference="no" not in choice, **limits(small)).double()
+    else:
+        objective = reinforce(small, LeaveOneOut(), samples=3, entropy=0.1 * (choice == "with entropy"))
+    batch, gradients, losses = small.references(4), [], []
+    for every in (10, 10**6):
+        monkeypatch.setattr(trials, "GREEDY_EVERY", every)
+        losses.append(objective(batch, progress(9)))
+        gradients.append(small.gradient(losses[-1].terms["sequences"]))
+    looked, plain = ({name: float(value) for name, value in loss.metrics.items()} for loss in losses)
+    assert_close(gradients[0], gradients[1], rtol=0, atol=1e-12)
+    assert looked.pop("greedy_outputs/sequences") == 4
+    assert looked.pop("greedy_reward/greedy_outputs/sequences") == pytest.approx(4 * float(small.rewards()[GREEDY]))
+    assert looked == pytest.approx(plain)
 
 
 @pytest.mark.parametrize("model", SHAPES)

@@ -12,7 +12,7 @@ from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.metrics.rewards import Chrf, ExactMatch, SentenceBleu
 from seqgen_cli.metrics.scoring import Scorer, ask
 from seqgen_cli.objectives.rewarding import Rewarding
-from tests.user_rewards import ByProcess, NotANumber, Raising, Recording, Scalar, Short
+from tests.user_rewards import ByProcess, Distance, NotANumber, Raising, Recording, Scalar, Short
 
 PAIRS = [(f"{'so ' * n}it is {n}", f"it is {n} or {m}") for n in range(8) for m in range(3)]
 
@@ -65,6 +65,7 @@ def test_nothing_is_done_before_the_answer_is_wanted_and_only_once():
         (Short(), r"tests\.user_rewards\.Short gave 23 rewards for 24 hypotheses"),
         (Scalar(), r"Scalar failed \(TypeError: 'float' object is not iterable\)"),
         (NotANumber(), "NotANumber gave nan for 'it is 3"),
+        (Distance(), r"Distance gave -1\.0 for 'it is 0.* numbers of 0 or more, since an empty output earns 0"),
         (Raising(), r"Raising failed \(ValueError: 'not there' is not in list\)"),
     ],
 )
