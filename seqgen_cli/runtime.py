@@ -137,7 +137,11 @@ class Runtime:
         if self.world_size == 1 or not any(p.requires_grad for p in module.parameters()):
             return module
         devices = [self.device] if self.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True)
+        wrapped = nn.parallel.DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True)
+        wrapped.broadcast_buffers = (
+            False  # buffers are constants, such as the output layers' tables: alike on all ranks from here on
+        )
+        return wrapped
 
     def barrier(self) -> None:
         """Wait for all processes."""

@@ -2,7 +2,8 @@
 
 The global norm tells whether any gradient is non-finite. Optimizers with torch's fused step (and any that declares
 `_step_supports_amp_scaling`, as torch's GradScaler reads it) take the answer on the device and skip themselves, so the
-host never waits. Any other optimizer costs one host-device synchronisation an update, here and nowhere else.
+host never waits (but row-sparse Adam waits all the same, to see which rows were touched). Any other optimizer costs one
+host-device synchronisation an update.
 """
 
 from __future__ import annotations
