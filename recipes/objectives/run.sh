@@ -2,15 +2,16 @@
 # One mle checkpoint of each model, then the same extra minutes with every objective; compared on dev, and at the end on test.
 #   recipes/objectives/run.sh FOLDER dev|test [override ...]      FOLDER holds {train,dev,test}.{ja,en}
 # dev trains (what is done already is found again) and compares on dev; test decodes test, once for each run.
-# Overrides hold for every training. MODELS, SEEDS, OBJECTIVES (settings.sh), MLE_MINUTES, MINUTES and RUNS are read from the environment.
+# Overrides hold for every training. MODELS, SEEDS, OBJECTIVES (settings.sh), MLE_STEPS, MINUTES and RUNS are read from the environment.
 set -euo pipefail
 data=$(realpath "${1:?give the folder that holds train.ja, train.en, dev.ja ... test.en}")
 stage=${2:?give dev or test}
+[ "$stage" = dev ] || [ "$stage" = test ] || { echo "the stage is dev or test, not $stage" >&2; exit 2; }
 shift 2
 RUNS=${RUNS:-runs/objectives}
 MODELS=${MODELS:-attention transformer}
 SEEDS=${SEEDS:-1 2 3}
-MLE_MINUTES=${MLE_MINUTES:-30}
+MLE_STEPS=${MLE_STEPS:-4800}
 MINUTES=${MINUTES:-15}
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 source "$here/settings.sh"
@@ -36,14 +37,15 @@ run_in() { # the run in a folder that holds one
 
 for model in $MODELS; do
     if [ "$stage" = dev ]; then
-        train "$model" "$RUNS/$model/start/seed-1" objective=mle trainer.minutes="$MLE_MINUTES" "$@"
+        train "$model" "$RUNS/$model/start/seed-1" objective=mle trainer.steps="$MLE_STEPS" schedule.end="$MLE_STEPS" "$@"
         start=$(run_in "$RUNS/$model/start/seed-1")
         decode "$start" valid greedy.json decoding=greedy
         decode "$start" valid beam.json
         for seed in $SEEDS; do
             for name in $OBJECTIVES; do
+                settings=$(settings_of "$model" "$name")  # by itself, so that an unknown name ends the script
                 train "$model" "$RUNS/$model/$name/seed-$seed" schedule=constant schedule.warmup=50 ~schedule.end init_from="$start" \
-                    trainer.minutes="$MINUTES" seed="$seed" $(settings_of "$model" "$name") "$@"
+                    trainer.minutes="$MINUTES" seed="$seed" $settings "$@"
                 run=$(run_in "$RUNS/$model/$name/seed-$seed")
                 decode "$run" valid greedy.json decoding=greedy
                 decode "$run" valid beam.json

@@ -79,7 +79,7 @@ def of_reward(references: Sequence[str]) -> tuple[Statistics, Score]:
 
 @dataclass
 class Comparison:
-    """Mean score over seeds, its spread, and the difference from another system on the same seeds (or its only one)."""
+    """Mean score over seeds, its spread, and the difference from another system on the same seeds."""
 
     mean: float
     spread: float
@@ -95,12 +95,11 @@ def compare(each: System, other: System | None, statistics: Statistics, score: S
     spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
     if other is None or other is each:
         return Comparison(float(np.mean(scores)), spread)
-    only = next(iter(other.texts.values()))
-    pairs = [
-        (stats[seed], statistics(other.texts.get(seed, only) if len(other.texts) > 1 else only))
-        for seed in stats
-        if seed in other.texts or len(other.texts) == 1
-    ]
+    bases = {seed: statistics(texts) for seed, texts in other.texts.items()}
+    if START in (each.name, other.name):  # one checkpoint, which every seed went on from
+        pairs = [(own, base) for own in stats.values() for base in bases.values()]
+    else:
+        pairs = [(stats[seed], bases[seed]) for seed in stats if seed in bases]
     observed = float(np.mean([score(own.sum(0).tolist()) - score(base.sum(0).tolist()) for own, base in pairs]))
     drawn = np.mean([paired_differences(own, base, score, RESAMPLES, SEED) for own, base in pairs], axis=0)
     low, high = np.quantile(drawn, [0.025, 0.975])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,9 +79,28 @@ def test_the_tables_are_those_of_the_outputs(
     assert rows["mixer"][-1] == f"{sum(ratios) / 2:.3f}"
     assert list(rows)[1:] == ["---", "start", "mle", "mixer", "raml"] and rows["mle"][4] == ""
     assert "p =" in rows["mixer"][4] and "p =" not in rows["start"][4]
+    assert rows["start"][4].startswith(f"{bleu['start/seed-1'].score - mean['mle']:+.2f} ["), "every seed went on from it"
 
     summary.main(tmp_path / "runs", tmp_path / "data", "dev")
     rewards = rows_of(capsys.readouterr().out.rpartition("###")[2])
     of = {name: 20 * sum(SentenceBleu()(texts, REFERENCES)) for name, texts in OUTPUTS.items()}
     rise = (of["mixer/seed-1"] + of["mixer/seed-2"]) / 2 - of["start/seed-1"]
     assert rewards["mixer"][3].startswith(f"{rise:+.2f} [") and rewards["start"][2] == f"{of['start/seed-1']:.2f}"
+
+
+@pytest.mark.parametrize(
+    ("stage", "objectives", "message"),
+    [("valid", "mle", "the stage is dev or test, not valid"), ("dev", "mixr", "settings.sh knows no mixr")],
+)
+def test_a_misspelt_word_trains_and_decodes_nothing(stage: str, objectives: str, message: str, tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    (tmp_path / "seqgen").write_text(
+        f'#!/usr/bin/env bash\necho "$@" >> {calls}\nfor word; do [[ $word != runtime.runs_folder=* ]] || '
+        'mkdir -p "${word#*=}/text-run"; done\n'
+    )
+    (tmp_path / "seqgen").chmod(0o755)
+    settings = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RUNS": str(tmp_path / "runs"), "MODELS": "transformer", "SEEDS": "1"}
+    command = ["bash", str(RECIPE / "run.sh"), str(tmp_path), stage]
+    done = subprocess.run(command, capture_output=True, text=True, env={**settings, "OBJECTIVES": objectives})
+    assert done.returncode != 0 and message in done.stderr
+    assert not calls.exists() or "schedule=constant" not in calls.read_text()
