@@ -131,7 +131,7 @@ def _check_samples(classes: Mapping[str, type], values: Mapping[str, Any], choic
             f"objective.samples={settings['samples']} is too few for {owner('objective/baseline', choices)}, which compares the "
             f"samples of a source with one another. Use objective.samples={least} or more, or another objective/baseline."
         )
-    if settings.get("include_reference") is False and settings["samples"] < 2:
+    if settings.get("include_reference") is False and settings.get("samples", 2) < 2:
         raise RequestError(
             "objective.samples=1 without the reference is a set of one output, from which nothing is learned. "
             "Use objective.samples=2 or more, or objective.include_reference=true."

@@ -183,7 +183,7 @@ class Decoder:
             always.append(specials.unk)
         if length < self.min_length:
             always.append(specials.eos)
-        exclude_RX = torch.tensor(always, device=history_RT.device).expand(rows, -1)
+        exclude_RX = torch.tensor(always, dtype=torch.int64, device=history_RT.device).expand(rows, -1)
         if 0 < self.no_repeat_ngram_size <= length:
             exclude_RX = torch.cat([exclude_RX, repeated_words(history_RT, self.no_repeat_ngram_size)], dim=1)
         return exclude_RX

@@ -19,7 +19,7 @@ from seqgen_cli.decoding.base import Decoder, Hypotheses, Predictions, SearchSta
 class Turn:
     """One step: the rows whose next word is to be chosen, which are neither over nor inside their prefix.
 
-    exclude_WX: words that may not be chosen. length: words so far.
+    exclude_WX: words that may not be chosen. length: words so far. copies: rows of a sentence, which stand together.
     """
 
     task: Task
@@ -93,7 +93,7 @@ def _next(
 ) -> tuple[Tensor, Tensor]:
     """The next word of each of the rows `row_W`, the prefix's while it is inside, and its log p: (R,). Others have anything."""
     copies = exclude_RX.shape[0] // len(task.index_B)
-    word_R = torch.zeros_like(exclude_RX[:, 0])
+    word_R = torch.zeros(exclude_RX.shape[0], dtype=torch.int64, device=exclude_RX.device)
     log_p_R = None
     if task.prefix_BP is not None and task.prefix_lengths_B is not None and length < task.prefix_BP.shape[1]:
         inside_R = (length < task.prefix_lengths_B).repeat_interleave(copies)

@@ -18,7 +18,7 @@ from seqgen_cli.data.batch import Batch
 from seqgen_cli.decoding.base import Decoder, Hypotheses, Predictions, SearchState, Specials, Step, Task
 from seqgen_cli.layers.random import Key
 from seqgen_cli.models.base import Generator, Selectable
-from seqgen_cli.outputs.base import OutputLayer, banned, of_rows, row_chunks, sample_from
+from seqgen_cli.outputs.base import OutputLayer, row_chunks, sample_of, topk_of
 
 Network = tuple[Generator, OutputLayer]
 
@@ -130,13 +130,10 @@ class _Average:
         self.vocab_size = parts[0].vocab_size
 
     def topk(self, k: int, exclude_RX: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        found = [banned(self._log_probs(rows), of_rows(exclude_RX, rows)).topk(k, dim=-1) for rows in self._chunks()]
-        return torch.cat([best.values for best in found]), torch.cat([best.indices for best in found])
+        return topk_of(self._log_probs, self._chunks(), k, exclude_RX)
 
     def sample(self, uniform_R: Tensor, temperature: float, top_k: int, top_p: float, exclude_RX: Tensor | None) -> Tensor:
-        cut = (temperature, top_k, top_p)
-        drawn = [sample_from(self._log_probs(rows), uniform_R[rows], *cut, of_rows(exclude_RX, rows)) for rows in self._chunks()]
-        return torch.cat(drawn)
+        return sample_of(self._log_probs, self._chunks(), uniform_R, temperature, top_k, top_p, exclude_RX)
 
     def score(self, ids_R: Tensor) -> Tensor:
         scores_RM = torch.stack([part.score(ids_R) for part in self.parts], dim=1)

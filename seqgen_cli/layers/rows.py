@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_PAIR_ELEMENTS = {"cpu": 1 << 18}
-_MOST_PAIR_ELEMENTS = 1 << 26
-"""Products formed at once: a few megabytes, which stay in a processor's cache; on other devices as many as memory allows."""
+_CACHE_ELEMENTS = 1 << 18
+"""Products formed at once on a processor: a few megabytes, which stay in its cache."""
+_DEVICE_ELEMENTS = 1 << 26
+"""On other devices, which want few large kernels: some hundred megabytes."""
 
 
 class RowTable(nn.Embedding):
@@ -106,7 +107,7 @@ class _PairScores(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(hidden_ND, weight_RD, row_P, position_P, start_N)
         ctx.sparse = sparse
-        elements = _PAIR_ELEMENTS.get(hidden_ND.device.type, _MOST_PAIR_ELEMENTS)
+        elements = _CACHE_ELEMENTS if hidden_ND.device.type == "cpu" else _DEVICE_ELEMENTS
         step = max(1, elements // hidden_ND.shape[1])
         parts = [
             (weight_RD.index_select(0, row) * hidden_ND.index_select(0, position)).sum(1)

@@ -48,7 +48,7 @@ class Reward(Protocol):
     """
 
     def __call__(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
-        """What each hypothesis earns against the reference of the same place: finite, usually in [0, 1], 1 the best."""
+        """What each hypothesis earns against the reference of the same place: finite, 0 or more, usually up to 1, the best."""
         ...
 
 

@@ -8,7 +8,7 @@ Nothing outside this package knows logits. Training minimises `loss`; evaluation
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -66,11 +66,8 @@ class OutputLayer(nn.Module):
         `exclude_NX` holds ids that may not be chosen (-1: no word). Probabilities are not renormalised; where fewer
         than k words remain, the rest is -inf with arbitrary ids. k is at most V.
         """
-        found = [
-            banned(self.log_probs(hidden_ND[rows]), of_rows(exclude_NX, rows)).topk(k, dim=-1)
-            for rows in row_chunks(hidden_ND.shape[0], self.vocab_size)
-        ]
-        return torch.cat([best.values for best in found]), torch.cat([best.indices for best in found])
+        chunks = row_chunks(hidden_ND.shape[0], self.vocab_size)
+        return topk_of(lambda rows: self.log_probs(hidden_ND[rows]), chunks, k, exclude_NX)
 
     def sample(
         self,
@@ -87,12 +84,9 @@ class OutputLayer(nn.Module):
         most probable (0: all), then to the fewest most probable words holding at least `top_p` of the mass (1: all).
         -1 where every word is excluded.
         """
-        cut = (temperature, top_k, top_p)
-        drawn = [
-            sample_from(self.log_probs(hidden_ND[rows]), uniform_N[rows], *cut, of_rows(exclude_NX, rows))
-            for rows in row_chunks(hidden_ND.shape[0], self.vocab_size)
-        ]
-        return torch.cat(drawn)
+        chunks = row_chunks(hidden_ND.shape[0], self.vocab_size)
+        cut = (temperature, top_k, top_p, exclude_NX)
+        return sample_of(lambda rows: self.log_probs(hidden_ND[rows]), chunks, uniform_N, *cut)
 
     def monitors(self, hidden_ND: Tensor, target_N: Tensor) -> dict[str, Tensor]:
         """Extra figures to log at validation, as sums over the N predictions. None by default.
@@ -124,6 +118,28 @@ def banned(log_probs_NV: Tensor, exclude_NX: Tensor | None) -> Tensor:
     spare_NV1 = torch.nn.functional.pad(log_probs_NV, (0, 1))
     column_NX = torch.where(exclude_NX < 0, log_probs_NV.shape[1], exclude_NX)
     return spare_NV1.scatter(1, column_NX, float("-inf"))[:, :-1]
+
+
+def topk_of(
+    log_probs: Callable[[slice], Tensor], chunks: Iterable[slice], k: int, exclude_NX: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """`OutputLayer.topk` on log-distributions that are computed some rows at a time."""
+    found = [banned(log_probs(rows), of_rows(exclude_NX, rows)).topk(k, dim=-1) for rows in chunks]
+    return torch.cat([best.values for best in found]), torch.cat([best.indices for best in found])
+
+
+def sample_of(
+    log_probs: Callable[[slice], Tensor],
+    chunks: Iterable[slice],
+    uniform_N: Tensor,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    exclude_NX: Tensor | None,
+) -> Tensor:
+    """`OutputLayer.sample` on log-distributions that are computed some rows at a time."""
+    cut = (temperature, top_k, top_p)
+    return torch.cat([sample_from(log_probs(rows), uniform_N[rows], *cut, of_rows(exclude_NX, rows)) for rows in chunks])
 
 
 def single(scores: Tensor) -> Tensor:

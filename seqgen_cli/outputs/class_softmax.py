@@ -18,7 +18,7 @@ from torch.nn.functional import linear
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import RowTable
 from seqgen_cli.outputs import groupings
-from seqgen_cli.outputs.base import OutputLayer, banned, of_rows, row_chunks, single
+from seqgen_cli.outputs.base import OutputLayer, banned, of_rows, row_chunks, single, topk_of
 from seqgen_cli.outputs.draws import excluded, pick, pick_word, remaining
 from seqgen_cli.outputs.frequencies import by_frequency, floored, shuffled
 from seqgen_cli.outputs.grouped import Block, blocks, log_probs_of, word_log_probs
@@ -176,14 +176,10 @@ class ClassSoftmax(OutputLayer):
 
     def _best_of_all(self, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None) -> tuple[Tensor, Tensor]:
         """`topk` by the whole distribution, some rows at a time."""
-        best, ids = [], []
-        for rows in row_chunks(hidden_ND.shape[0], self.vocab_size):
-            exclude_RX = of_rows(exclude_NX, rows)
-            place_RX = None if exclude_RX is None else torch.where(exclude_RX < 0, -1, self.place_V[exclude_RX.clamp_min(0)])
-            best_Rk, place_Rk = banned(self._sorted_log_probs(hidden_ND[rows]), place_RX).topk(k, dim=1)
-            best.append(best_Rk)
-            ids.append(self.word_V[place_Rk])
-        return torch.cat(best), torch.cat(ids)
+        place_NX = None if exclude_NX is None else torch.where(exclude_NX < 0, -1, self.place_V[exclude_NX.clamp_min(0)])
+        chunks = row_chunks(hidden_ND.shape[0], self.vocab_size)
+        best_Nk, place_Nk = topk_of(lambda rows: self._sorted_log_probs(hidden_ND[rows]), chunks, k, place_NX)
+        return best_Nk, self.word_V[place_Nk]
 
     def _class_log_probs(self, hidden_ND: Tensor) -> Tensor:
         return single(linear(hidden_ND, self.class_weight, self.class_bias)).log_softmax(-1)

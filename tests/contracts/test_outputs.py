@@ -17,6 +17,7 @@ from seqgen_cli import build
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.random import Key
 from seqgen_cli.listing import read_settings
+from seqgen_cli.outputs import base
 from seqgen_cli.outputs.base import NoiseKey, OutputLayer
 from tests.helpers import choices
 
@@ -277,6 +278,33 @@ def test_the_only_word_left_is_drawn_however_improbable(choice: str, vocab_size:
     exclude_NX = torch.cat([others, others[:2], torch.tensor([-1])]).expand(3, -1)
     uniform_N = torch.tensor([1e-9, 0.5, 1 - 1e-9], dtype=torch.float64)
     assert layer.sample(hidden(1).expand(3, -1), uniform_N, exclude_NX=exclude_NX).tolist() == [left] * 3
+
+
+@every_layer
+def test_search_and_sampling_take_some_rows_at_a_time(choice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each row finds its own words, under its own exclusions and by its own number, and few distributions are held at once."""
+    layer, rows = random_layer(choice, 2 if choice == "sigmoid" else 257), 5
+    hidden_ND, uniform_N = hidden(rows), Key.of(3).uniform(torch.arange(rows))
+    exclude_NX = layer.log_probs(hidden_ND).topk(1).indices  # another word in most rows
+    exclude_NX[0] = -1
+    sizes: list[int] = []
+    whole = layer.log_probs
+
+    def log_probs(hidden_ND: Tensor) -> Tensor:
+        sizes.append(len(hidden_ND))
+        return whole(hidden_ND)
+
+    def found() -> list[Tensor]:
+        cuts = [(1.0, 0, 1.0), (2.0, 0, 1.0), (1.0, 3, 0.9)]
+        return [*layer.topk(hidden_ND, 1, exclude_NX), *(layer.sample(hidden_ND, uniform_N, *cut, exclude_NX) for cut in cuts)]
+
+    expected = found()
+    monkeypatch.setattr(base, "_LEAST_ROWS", 2)
+    monkeypatch.setattr(base, "_CHUNK_ELEMENTS", 1)
+    layer.log_probs = log_probs  # type: ignore[method-assign]
+    for own, wanted in zip(found(), expected, strict=True):
+        assert_close(own, wanted, rtol=0, atol=1e-10)
+    assert max(sizes, default=0) <= 2
 
 
 @every_layer

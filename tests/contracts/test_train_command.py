@@ -169,6 +169,20 @@ def test_a_dry_run_times_a_row_sparse_layer_under_any_optimizer(asked: list[str]
     assert "updates " in capsys.readouterr().out
 
 
+def test_a_dry_run_counts_what_training_holds_once_schedules_are_over(
+    asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a hand-over that begins with mle it holds the samples that it will draw, as without one."""
+
+    def activations(*handover: str) -> str:
+        objective = ["objective=reinforce", "objective.samples=4", *handover]
+        assert main(["train", *asked, *objective, "trainer.steps=20", "--dry-run"]) == 0
+        shown = {line[:24].strip(): line[24:].strip() for line in capsys.readouterr().out.splitlines()}
+        return shown["activations mib"]
+
+    assert float(activations("objective/handover=linear")) == float(activations()) > 0
+
+
 def test_compiled_networks_train_as_others_and_leave_no_trace_in_checkpoints(asked, tmp_path, monkeypatch):
     compiled: list[Any] = []
 

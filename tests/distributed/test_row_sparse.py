@@ -51,6 +51,20 @@ for choice in sys.argv[2].split(","):
         wrapped(hidden_ND, target_N, number_N).backward()
     wrapped(hidden_ND, target_N, number_N).backward()
     found[choice] = {n: p.grad.to_dense().tolist() for n, p in output.named_parameters()}
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.register_buffer("table", torch.zeros(1))
+    def forward(self, x):
+        return (self.weight * x).sum()
+
+scaled = Scaled()
+wrapped = runtime.wrap(scaled)
+scaled.table.fill_(runtime.rank)
+wrapped(torch.ones(1)).backward()
+found["table"] = scaled.table.item()
 open(f"{sys.argv[1]}/{runtime.rank}.json", "w").write(json.dumps(found))
 shut_down()
 """
@@ -62,6 +76,7 @@ def test_two_processes_add_up_their_rows(tmp_path) -> None:
     script.write_text(textwrap.dedent(COMMON + WORKER))
     on_two_ranks(str(script), str(tmp_path), ",".join(CHOICES))
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert (first.pop("table"), second.pop("table")) == (0, 1), "tables are constants: no forward broadcasts them"
     assert first == second
     common: dict = {}
     exec(COMMON, common)
