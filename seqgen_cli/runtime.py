@@ -138,9 +138,8 @@ class Runtime:
             return module
         devices = [self.device] if self.device.type == "cuda" else None
         wrapped = nn.parallel.DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True)
-        wrapped.broadcast_buffers = (
-            False  # buffers are constants, such as the output layers' tables: alike on all ranks from here on
-        )
+        # Buffers are constants, such as the output layers' tables: once is enough.
+        wrapped.broadcast_buffers = False
         return wrapped
 
     def barrier(self) -> None:

@@ -22,6 +22,7 @@ from seqgen_cli.decoding.beam import BeamSearch
 from seqgen_cli.decoding.sample import Sampling
 from seqgen_cli.decoding.steps import Network, begin, generate, make_step
 from seqgen_cli.models.base import Generator
+from seqgen_cli.outputs import base
 from tests.helpers import BOS, EOS, PAD, UNK, choices, generators, make_choice, random_batch, settings
 
 SOURCE_WORDS, TARGET_WORDS = 11, 13
@@ -175,8 +176,12 @@ def test_ensemble_of_twins_is_the_single_model(model: str, choice: str, more: di
     assert twins.ids_BKT.shape[:2] == (len(batch), decode.outputs)
 
 
-def test_ensemble_averages_probabilities() -> None:
-    """Of three different models, step by step against the naive average; and the scores of what it finds."""
+@pytest.mark.parametrize("rows", [3, 256])
+def test_ensemble_averages_probabilities(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three different models, step by step against the naive average, however many rows at a time; and the scores of what
+    it finds."""
+    monkeypatch.setattr(base, "_LEAST_ROWS", rows)
+    monkeypatch.setattr(base, "_CHUNK_ELEMENTS", 1)
     networks = [network("transformer"), network("rnn"), network("attention")]
     batch = batch_of(4)
     words_R = torch.tensor([BOS, 5, 7, 12])
