@@ -103,6 +103,9 @@ def test_processes_give_the_same_and_end_with_the_scorer(pool, caplog):
     scorer.close()
     for worker in workers:
         worker.join(20)
+        deadline = time.monotonic() + 20  # the pool's own thread may be the one that reaps it, and notes the code after join
+        while worker.exitcode is None and time.monotonic() < deadline:
+            time.sleep(0.01)
         assert worker.exitcode == 0
 
 
