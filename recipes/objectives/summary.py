@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
+from seqgen_cli import build
+from seqgen_cli.metrics.base import Reward
 from seqgen_cli.metrics.bootstrap import holm, paired_differences, two_sided_p
-from seqgen_cli.metrics.rewards import SentenceBleu
+from seqgen_cli.restore import read_config
 
 BASELINE, START = "mle", "start"
 RESAMPLES, SEED = 2000, 12345
-REWARD = SentenceBleu(target_language="en")
 METRICS: dict[str, Any] = {"BLEU": BLEU(), "chrF": CHRF()}
 
 
@@ -69,10 +70,22 @@ def of_metric(name: str, references: Sequence[str]) -> tuple[Statistics, Score]:
     )
 
 
-def of_reward(references: Sequence[str]) -> tuple[Statistics, Score]:
+def rewards_of(folder: Path) -> dict[str, Reward]:
+    """What the runs of RUNS/MODEL were trained to raise, by its name and settings."""
+    found = {}
+    for place in sorted(folder.glob("*/seed-*/*/config.yaml")):
+        node = read_config(place)["objective"].get("reward")
+        if node is not None:
+            settings = ", ".join(f"{key}={value}" for key, value in node.items() if key != "_target_")
+            name = f"{node['_target_'].rpartition('.')[2]}({settings})"
+            found[name] = build.make(node, "objective/reward", target_language="en")
+    return found
+
+
+def of_reward(reward: Reward, references: Sequence[str]) -> tuple[Statistics, Score]:
     """The mean reward of a sentence, in percent."""
     return (
-        lambda texts: np.array([[100 * reward, 1.0] for reward in REWARD(texts, references)]),
+        lambda texts: np.array([[100 * value, 1.0] for value in reward(texts, references)]),
         lambda sums: sums[0] / sums[1],
     )
 
@@ -148,9 +161,9 @@ def quality(found: Sequence[System], references: Sequence[str]) -> str:
     return table([*header, "length ratio"], rows)
 
 
-def rewards(found: Sequence[System], references: Sequence[str]) -> str:
-    """The mean sentence BLEU of greedy outputs, against the checkpoint that all started from."""
-    results = compared(found, START, *of_reward(references))
+def rewards(found: Sequence[System], reward: Reward, references: Sequence[str]) -> str:
+    """The mean reward of greedy outputs, against the checkpoint that all started from."""
+    results = compared(found, START, *of_reward(reward, references))
     rows = [[each.name, str(len(each.texts)), *cells(results[each.name], True)] for each in found]
     return table(["objective", "seeds", "greedy reward, %", "rise over the start"], rows)
 
@@ -160,7 +173,9 @@ def main(runs: Path, data: Path, stage: str) -> None:
     for folder in sorted(path for path in runs.iterdir() if (path / START).is_dir()):
         if stage == "dev":
             print(f"### {folder.name}, dev, beam search\n\n{quality(systems(folder, 'beam.json'), references)}")
-            print(f"### {folder.name}, dev, greedy search\n\n{rewards(systems(folder, 'greedy.json'), references)}")
+            for name, reward in rewards_of(folder).items():
+                print(f"### {folder.name}, dev, greedy search, {name}\n")
+                print(rewards(systems(folder, "greedy.json"), reward, references))
         else:
             print(f"### {folder.name}, test\n\n{quality(systems(folder, 'test.json'), references)}")
 

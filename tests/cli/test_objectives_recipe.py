@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import sacrebleu
+from omegaconf import OmegaConf
 
 from seqgen_cli import build
-from seqgen_cli.metrics.rewards import SentenceBleu
+from seqgen_cli.metrics.rewards import Chrf
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "objectives"
 REFERENCES = ["Tom likes the red car a lot.", "Where is the station?", "It was raining all day long.", "He is my friend.", "Yes."]
@@ -50,6 +51,9 @@ def write_runs(folder: Path) -> Path:
         for figures in ("test.json", "beam.json", "greedy.json"):
             (run / figures).write_text(json.dumps({"translations": "/elsewhere/eval/test-1.txt"}))
         (run / "result.json").write_text(json.dumps({"update": 40}))
+        words = ["objective=reinforce", "objective/reward=chrf", "objective.reward.beta=1"] if name.startswith("mixer") else []
+        config = build.compose("train", words)
+        (run / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
     (folder / "data").mkdir()
     for split in ("dev", "test"):
         (folder / "data" / f"{split}.en").write_text("".join(f"{line}\n" for line in REFERENCES))
@@ -82,8 +86,10 @@ def test_the_tables_are_those_of_the_outputs(
     assert rows["start"][4].startswith(f"{bleu['start/seed-1'].score - mean['mle']:+.2f} ["), "every seed went on from it"
 
     summary.main(tmp_path / "runs", tmp_path / "data", "dev")
-    rewards = rows_of(capsys.readouterr().out.rpartition("###")[2])
-    of = {name: 20 * sum(SentenceBleu()(texts, REFERENCES)) for name, texts in OUTPUTS.items()}
+    printed = capsys.readouterr().out
+    assert printed.count("greedy search, Chrf(character_order=6, word_order=0, beta=1)") == printed.count("greedy search") == 1
+    rewards = rows_of(printed.rpartition("###")[2])
+    of = {name: 20 * sum(Chrf(beta=1)(texts, REFERENCES)) for name, texts in OUTPUTS.items()}
     rise = (of["mixer/seed-1"] + of["mixer/seed-2"]) / 2 - of["start/seed-1"]
     assert rewards["mixer"][3].startswith(f"{rise:+.2f} [") and rewards["start"][2] == f"{of['start/seed-1']:.2f}"
 
