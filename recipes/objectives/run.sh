@@ -44,8 +44,8 @@ for model in $MODELS; do
         for seed in $SEEDS; do
             for name in $OBJECTIVES; do
                 settings=$(settings_of "$model" "$name")  # by itself, so that an unknown name ends the script
-                train "$model" "$RUNS/$model/$name/seed-$seed" schedule=constant schedule.warmup=50 ~schedule.end init_from="$start" \
-                    trainer.minutes="$MINUTES" seed="$seed" $settings "$@"
+                train "$model" "$RUNS/$model/$name/seed-$seed" schedule=constant schedule.warmup=20 ~schedule.end init_from="$start" \
+                    trainer.minutes="$MINUTES" trainer.evaluate_every=null trainer.ema_decay=0.98 seed="$seed" $settings "$@"
                 run=$(run_in "$RUNS/$model/$name/seed-$seed")
                 decode "$run" valid greedy.json decoding=greedy
                 decode "$run" valid beam.json
