@@ -11,8 +11,8 @@ shift 2
 RUNS=${RUNS:-runs/objectives}
 MODELS=${MODELS:-attention transformer}
 SEEDS=${SEEDS:-1 2 3}
-MLE_STEPS=${MLE_STEPS:-4800}
-MINUTES=${MINUTES:-15}
+MLE_STEPS=${MLE_STEPS:-2000}
+MINUTES=${MINUTES:-7}
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 source "$here/settings.sh"
 

@@ -1,5 +1,6 @@
 # The settings of each way to go on from the mle checkpoint, chosen on dev; read by run.sh. Rewards are noisy, so the objectives
-# that follow them keep some of mle, and take small batches: many updates, of five outputs for each sentence.
+# that follow them keep some of mle (minimum_risk has the reference among its outputs), and take small batches: many updates, of
+# five outputs for each sentence. The decays and MIXER's suffix are for 7 minutes on one core: 500-750 updates, and 160-270.
 OBJECTIVES=${OBJECTIVES:-"mle constant linear exponential inverse_sigmoid self_critical leave_one_out mixer minimum_risk raml"}
 
 settings_of() { # model, name -> overrides

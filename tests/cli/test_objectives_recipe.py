@@ -14,7 +14,7 @@ import sacrebleu
 from omegaconf import OmegaConf
 
 from seqgen_cli import build
-from seqgen_cli.metrics.rewards import Chrf
+from seqgen_cli.metrics.rewards import Chrf, Gleu
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "objectives"
 REFERENCES = ["Tom likes the red car a lot.", "Where is the station?", "It was raining all day long.", "He is my friend.", "Yes."]
@@ -51,8 +51,9 @@ def write_runs(folder: Path) -> Path:
         for figures in ("test.json", "beam.json", "greedy.json"):
             (run / figures).write_text(json.dumps({"translations": "/elsewhere/eval/test-1.txt"}))
         (run / "result.json").write_text(json.dumps({"update": 40}))
-        words = ["objective=reinforce", "objective/reward=chrf", "objective.reward.beta=1"] if name.startswith("mixer") else []
-        config = build.compose("train", words)
+        reward = {"mixer": ["objective/reward=chrf", "objective.reward.beta=1"], "raml": ["objective/reward=gleu"]}
+        words = reward.get(name.split("/")[0])
+        config = build.compose("train", ["objective=reinforce", *words] if words else [])
         (run / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
     (folder / "data").mkdir()
     for split in ("dev", "test"):
@@ -87,11 +88,14 @@ def test_the_tables_are_those_of_the_outputs(
 
     summary.main(tmp_path / "runs", tmp_path / "data", "dev")
     printed = capsys.readouterr().out
-    assert printed.count("greedy search, Chrf(character_order=6, word_order=0, beta=1)") == printed.count("greedy search") == 1
-    rewards = rows_of(printed.rpartition("###")[2])
+    titles = [line.rpartition("search, ")[2] for line in printed.splitlines() if "greedy search" in line]
+    assert titles == ["Chrf(character_order=6, word_order=0, beta=1)", "Gleu(max_order=4, tokenizer=auto)"], "each in use, once"
+    first, second = (rows_of(table) for table in printed.split("###")[2:])
+    gleu = 20 * sum(Gleu(target_language="en")(OUTPUTS["raml/seed-1"], REFERENCES))
+    assert second["raml"][2] == f"{gleu:.2f}"
     of = {name: 20 * sum(Chrf(beta=1)(texts, REFERENCES)) for name, texts in OUTPUTS.items()}
     rise = (of["mixer/seed-1"] + of["mixer/seed-2"]) / 2 - of["start/seed-1"]
-    assert rewards["mixer"][3].startswith(f"{rise:+.2f} [") and rewards["start"][2] == f"{of['start/seed-1']:.2f}"
+    assert first["mixer"][3].startswith(f"{rise:+.2f} [") and first["start"][2] == f"{of['start/seed-1']:.2f}"
 
 
 @pytest.mark.parametrize(
