@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -23,10 +24,14 @@ def hydra_main(command: str, arguments: Sequence[str], task: Callable[[DictConfi
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise errors instead of printing them and leaving
     saved, sys.argv = sys.argv, [sys.argv[0], *arguments]
+    # Python 3.14 checks help texts as arguments are added; up to 1.3.8, Hydra gives one that is no text until it is printed.
+    formatter = argparse.HelpFormatter
+    help_of, formatter._get_help_string = formatter._get_help_string, _help_text  # type: ignore[method-assign]
     try:
         hydra.main(version_base="1.3", config_path=f"pkg://{CONFIGS}", config_name=command)(task)()
     finally:
         sys.argv = saved
+        formatter._get_help_string = help_of  # type: ignore[method-assign]
 
 
 def complete(arguments: Sequence[str]) -> int:
@@ -44,6 +49,11 @@ def complete(arguments: Sequence[str]) -> int:
         return 0
     hydra_main(command or "train", ["-sc", *(word for word in arguments if "=" in word)], _nothing)
     return 0
+
+
+def _help_text(formatter: argparse.HelpFormatter, action: argparse.Action) -> str:
+    """Of an argument, as argparse expands it; of Hydra's lazy one none, since nobody asks Hydra for help here."""
+    return action.help if isinstance(action.help, str) else ""
 
 
 def _nothing(config: DictConfig) -> None:
