@@ -21,8 +21,10 @@ from seqgen_cli.data.batch import Batch, pad
 from seqgen_cli.data.batching import ByTokens
 from seqgen_cli.data.labelled import Labels
 from seqgen_cli.data.wordpieces import EncoderTokenizer
+from seqgen_cli.devices import wide
 from seqgen_cli.errors import RequestError
 from seqgen_cli.outputs.base import OutputLayer
+from seqgen_cli.precision import settle_precision
 from seqgen_cli.runtime import Runtime
 from seqgen_cli.training.checkpoints import find
 
@@ -119,7 +121,7 @@ class TextClassifier:
         batch = Batch(torch.arange(len(rows)), source_BS, lengths_B, labels_B=labels_B).to(self.runtime.device)
         with torch.no_grad(), self.runtime.autocast():
             log_probs_BC = self.output.log_probs(self.model.hidden_states(batch))
-        probs_BC: list[list[float]] = log_probs_BC.double().exp().tolist()
+        probs_BC: list[list[float]] = wide(log_probs_BC).exp().tolist()
         return probs_BC
 
 
@@ -150,6 +152,7 @@ def open_classifier(
     build.check_task_of(folder, packages, "classify")
     restored = build.from_checkpoint(folder, packages)
     model, output = restored.model.to(runtime.device), restored.output.to(runtime.device)
+    settle_precision(runtime, [(model, output)])
     labels: Any = restored.target_tokenizer
     tokenizer: Any = restored.source_tokenizer
     classifier = CheckpointClassifier(model, output, tokenizer, labels, runtime, batch_tokens)

@@ -20,6 +20,7 @@ from seqgen_cli.data.batching import ByTokens
 from seqgen_cli.data.tokenizers import TextTokenizer
 from seqgen_cli.decoding.base import Decoder, Predictions, Specials
 from seqgen_cli.decoding.steps import Network, generate, predict
+from seqgen_cli.devices import wide
 from seqgen_cli.runtime import Runtime
 
 
@@ -84,9 +85,9 @@ class Ensemble:
             return predict(self.networks, batch)
 
     def log_probs(self, batch: Batch) -> Tensor:
-        """log p of the batch's targets, (N,) float64."""
+        """log p of the batch's targets, (N,), in the dtype that the device adds up in."""
         with self.runtime.autocast():
-            return self.predictions(batch).score(batch.targets_N).double()
+            return wide(self.predictions(batch).score(batch.targets_N))
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ from seqgen_cli.decoding.sample import Sampling
 from seqgen_cli.errors import RequestError
 from seqgen_cli.generating import TextGenerator
 from seqgen_cli.inference import Translator
+from seqgen_cli.precision import settle_precision
 from seqgen_cli.runtime import Runtime
 from seqgen_cli.training.checkpoints import find
 
@@ -61,6 +62,7 @@ def open_checkpoints(
     folder, restored = _restored(ckpt, trust, "translate")
     networks = [(one.model.to(runtime.device), one.output.to(runtime.device)) for one in restored]
     tokenizers = (restored[0].source_tokenizer, restored[0].target_tokenizer)
+    settle_precision(runtime, networks)
     translator = CheckpointTranslator(networks, *tokenizers, decoder or BeamSearch(), runtime, batch_tokens, max_source_tokens)
     translator.folder, translator.config = folder, restored[0].config
     return translator
@@ -84,6 +86,7 @@ def open_generator(
     """
     folder, restored = _restored(ckpt, trust, "generate")
     networks = [(one.model.to(runtime.device), one.output.to(runtime.device)) for one in restored]
+    settle_precision(runtime, networks)
     tokenizer = restored[0].target_tokenizer
     running = build.is_running_text(restored[0].config)
     generator = CheckpointGenerator(networks, tokenizer, decoder or Sampling(), runtime, batch_tokens, max_length, running)
@@ -132,7 +135,8 @@ def load(
     task = task_of(ckpt, trust)
     config = build.compose(task, [f"runtime.device={device}", *overrides])
     build.check(config)
-    runtime = build.make(config.runtime, "runtime")
+    runtime: Runtime = build.make(config.runtime, "runtime")
+    runtime.choose_kernels()
     if task == "classify":
         return open_classifier(ckpt, runtime, trust, config.batch_tokens)
     decoder = build.make(config.decoding, "decoding")

@@ -16,6 +16,8 @@ import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from seqgen_cli.devices import has_own_memory, synchronize
+
 _SAMPLE_SECONDS = 0.002
 
 
@@ -31,12 +33,6 @@ class Spread:
     def of(values: Sequence[float]) -> Spread:
         low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
         return Spread(float(median), float(low), float(high))
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
@@ -137,10 +133,10 @@ class PeakMemory:
         self.peak_bytes = 0
         self._process = psutil.Process()
         self._done: threading.Event | None = None
-        self._start = torch.cuda.memory_allocated(device) if device.type == "cuda" else self._resident()
+        self._start = torch.cuda.memory_allocated(device) if has_own_memory(device) else self._resident()
 
     def __enter__(self) -> PeakMemory:
-        if self.device.type == "cuda":
+        if has_own_memory(self.device):
             torch.cuda.reset_peak_memory_stats(self.device)
         elif not _forget_high_water():
             self._done = threading.Event()
@@ -149,7 +145,7 @@ class PeakMemory:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self.device.type == "cuda":
+        if has_own_memory(self.device):
             self._note(torch.cuda.max_memory_allocated(self.device))
         elif self._done is not None:
             self._done.set()

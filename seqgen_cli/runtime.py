@@ -14,7 +14,7 @@ import random
 import re
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -26,6 +26,8 @@ from pydantic import StringConstraints
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from seqgen_cli import devices
+from seqgen_cli.devices import Precision
 from seqgen_cli.errors import RequestError, SeqgenError
 
 T = TypeVar("T")
@@ -33,7 +35,6 @@ Device = Annotated[
     str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?|mps|meta)$"), doc("auto, cpu, cuda, cuda:N, mps or meta")
 ]
 
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _MEANINGLESS = {
     "": ("runtime", "fresh", "continue", "dry_run", "choices", "trust", "json"),
     "objective": ("reward_processes",),
@@ -47,7 +48,8 @@ class Runtime:
 
     Args:
         device: auto takes this process's GPU if there is one.
-        precision: of the forward pass. bf16 and fp16 autocast, weights stay fp32; tf32 rounds the factors of fp32 products.
+        precision: of the forward pass. bf16 and fp16 autocast, weights stay fp32; tf32 rounds the factors of fp32 products;
+            auto is bf16 where the model runs faster in it, else fp32 (precision.py measures, and calls `settle`).
         threads: CPU threads of a process; null leaves torch's choice.
         workers: background processes that prepare batches, for each rank.
         compile: compile the networks with torch.compile.
@@ -62,7 +64,7 @@ class Runtime:
     def __init__(
         self,
         device: Device = "auto",
-        precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32",
+        precision: Literal["auto"] | Precision = "fp32",
         threads: Annotated[int, Ge(1)] | None = None,
         workers: Annotated[int, Ge(0)] = 0,
         compile: bool = False,
@@ -71,13 +73,29 @@ class Runtime:
         runs_folder: str = "runs",
     ) -> None:
         self.device = _find_device(device)
-        self.precision = precision
+        self._precision = precision
         self.threads = threads
         self.workers = workers
         self.compile = compile
         self.deterministic = deterministic
         self.cache_folder = Path(cache_folder or os.environ.get("SEQGEN_CACHE") or "~/.cache/seqgen").expanduser()
         self.runs_folder = Path(runs_folder).expanduser()
+
+    @property
+    def precision(self) -> Precision:
+        """Of the forward pass; `auto` is settled before anything asks."""
+        assert self._precision != "auto", "the precision is not settled"
+        return self._precision
+
+    @property
+    def precision_is_open(self) -> bool:
+        """Whether `auto` was asked for and is not settled yet."""
+        return self._precision == "auto"
+
+    def settle(self, precision: Precision) -> None:
+        """Compute in this precision from now on."""
+        self._precision = precision
+        self.choose_kernels()
 
     @property
     def rank(self) -> int:
@@ -100,22 +118,32 @@ class Runtime:
         Raises:
             RequestError: the precision is not to be had on this device.
         """
-        if self.precision == "fp16" and self.device.type == "cpu":  # torch has no fp16 LSTM there, and the rest is slow
-            raise RequestError("runtime.precision=fp16 needs a GPU. On a CPU use bf16 or fp32.")
+        self.choose_kernels()
         if self.threads:
             torch.set_num_threads(self.threads)
         # Gradients of large tables are allocated anew in every update; in pages of 4 kB, that takes longer than filling them.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch at its first tensor
-        torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         torch.use_deterministic_algorithms(self.deterministic, warn_only=True)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
         if self.world_size > 1 and not dist.is_initialized():
-            dist.init_process_group("cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo")
+            dist.init_process_group(devices.backend(self.device))
         self.seed(seed)
         return self
+
+    def choose_kernels(self) -> None:
+        """Tell torch which precision float32's products have: for matrices, and by cuDNN, which runs recurrent cells.
+
+        Raises:
+            RequestError: the precision is not to be had on this device.
+        """
+        if self._precision == "fp16" and devices.is_host(self.device):
+            raise RequestError("runtime.precision=fp16 needs a GPU. On a CPU use bf16 or fp32.")
+        torch.set_float32_matmul_precision("high" if self._precision == "tf32" else "highest")
+        cells = "fp32" if self._precision == "auto" else devices.cell_precision(self.device, self._precision)
+        torch.backends.cudnn.allow_tf32 = cells == "tf32"
 
     def seed(self, *parts: int) -> None:
         """Seed Python, numpy and torch from these numbers: (seed,) alike on all ranks, (seed, rank) each its own."""
@@ -127,17 +155,14 @@ class Runtime:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass in the run's precision."""
-        dtype = _AUTOCAST.get(self.precision)
-        if dtype is None or self.device.type == "meta":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=dtype)
+        return devices.autocast(self.device, self.precision)
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """The module under DistributedDataParallel where there are several processes and it has something to train."""
         if self.world_size == 1 or not any(p.requires_grad for p in module.parameters()):
             return module
-        devices = [self.device] if self.device.type == "cuda" else None
-        wrapped = nn.parallel.DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True)
+        only = [self.device] if self.device.type == "cuda" else None
+        wrapped = nn.parallel.DistributedDataParallel(module, device_ids=only, gradient_as_bucket_view=True)
         # Buffers are constants, such as the output layers' tables: once is enough.
         wrapped.broadcast_buffers = False
         return wrapped
@@ -166,7 +191,7 @@ class Runtime:
     def all_sum(self, sums: Mapping[str, Any]) -> dict[str, Any]:
         """Each entry added over the processes: all ranks give the same keys.
 
-        Scalar tensors stay tensors on their device, so nothing waits for the GPU (float64; float32 on mps);
+        Scalar tensors stay tensors on their device, so nothing waits for the GPU (float64, if it has that);
         int stays int (exact below 2^53), float stays float.
         """
         if self.world_size == 1:
@@ -204,7 +229,7 @@ def _find_device(name: str) -> torch.device:
 
 def _reduce(values: dict[str, Any], device: torch.device | str) -> dict[str, Any]:
     """The entries (all tensors, or all numbers) summed over processes in one collective."""
-    dtype = torch.float32 if str(device).startswith("mps") else torch.float64
+    dtype = devices.sum_dtype(torch.device(device))
     first = next(iter(values.values()))
     packed = (
         torch.stack([value.detach().to(device=device, dtype=dtype) for value in values.values()])

@@ -21,11 +21,13 @@ FACTORIES = frozenset(
 DEVICE_FREE = frozenset({"from_numpy"})
 """Those without `device=`: always on the CPU, so not for code that runs on a device."""
 
-EVERYWHERE = frozenset({"errors", "words", "pretrained"})
+EVERYWHERE = frozenset({"errors", "words", "pretrained", "devices"})
 """Rooms of a few plain helpers that anyone may use."""
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset(),
+    "devices": frozenset(),
+    "precision": frozenset({"data.batch", "layers", "measure", "outputs.base", "runtime"}),
     "words": frozenset(),
     "settings": frozenset(),
     "listing": frozenset(),
@@ -67,11 +69,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "build": frozenset(
         {"compose", "fitness", "groups", "listing", "restore", "runtime", "settings", "signatures", "outputs.base", "data"}
     ),
-    "classifying": frozenset({"build", "data", "data.batch", "outputs.base", "runtime", "training"}),
+    "classifying": frozenset({"build", "data", "data.batch", "outputs.base", "precision", "runtime", "training"}),
     "ensemble": frozenset({"decoding", "data", "data.batch", "runtime"}),
     "inference": frozenset({"ensemble", "decoding", "data", "runtime", "models.base"}),
     "generating": frozenset({"ensemble", "decoding", "data", "data.batch", "runtime"}),
-    "loading": frozenset({"build", "classifying", "decoding", "generating", "inference", "runtime", "training"}),
+    "loading": frozenset({"build", "classifying", "decoding", "generating", "inference", "precision", "runtime", "training"}),
     "commands": frozenset(
         {
             "build",
@@ -88,7 +90,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "models.base",
             "outputs.base",
         }
-        | {"objectives.base", "layers", "listing", "measure", "plots", "restore", "settings"}
+        | {"objectives.base", "layers", "listing", "measure", "plots", "precision", "restore", "settings"}
         | {"classifier_plots", "classifying"}
     ),
     "grammar": frozenset({"listing", "settings"}),
@@ -187,6 +189,27 @@ def test_only_runtime_reads_the_environment_and_imports_distributed(path: Path) 
 
 def _is_environ(node: ast.AST) -> bool:
     return (isinstance(node, ast.Attribute) and node.attr == "environ") or (isinstance(node, ast.Name) and node.id == "environ")
+
+
+def names_of_devices(tree: ast.AST) -> list[int]:
+    """Lines that ask what kind of device one is: `device.type == ...`, `value.is_cuda`. (`is_meta` asks for values.)"""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute) and node.left.attr == "type")
+        or (isinstance(node, ast.Attribute) and node.attr in ("is_cuda", "is_cpu", "is_mps"))
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_what_a_device_can_do_is_asked_not_guessed(path: Path) -> None:
+    found = names_of_devices(parsed(path))
+    assert found == [] or label(path) in ("devices.py", "runtime.py")
+
+
+def test_a_guess_from_a_devices_name_is_seen() -> None:
+    source = "fast = x.device.type == 'cuda'\nif x.is_cuda: pass\nif x.is_meta: pass\nkind = torch.Generator(x.device.type)\n"
+    assert names_of_devices(ast.parse(source)) == [1, 2]
 
 
 def stray_factories(tree: ast.AST) -> list[int]:

@@ -24,7 +24,7 @@ from seqgen_cli import build
 from seqgen_cli.commands import bench_objective
 from seqgen_cli.commands.bench_output import LayerBench, measure
 from seqgen_cli.commands.encoding import encode_once
-from seqgen_cli.commands.session import keep_dense
+from seqgen_cli.commands.session import keep_dense, settle_for_training
 from seqgen_cli.commands.tables import count, show
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import TrainStream
@@ -32,6 +32,7 @@ from seqgen_cli.data.prepare import Prepared
 from seqgen_cli.data.synthetic import BOS, EOS, PAD, UNK, SyntheticWords
 from seqgen_cli.decoding.base import Specials
 from seqgen_cli.decoding.steps import generate
+from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.random import Key
 from seqgen_cli.listing import read_settings
 from seqgen_cli.measure import PeakMemory, Spread, flops, matmul_rate, timed
@@ -98,13 +99,17 @@ def run(config: DictConfig) -> dict[str, Any]:
         config.objective.update(max_length_factor=1.0, max_length_offset=1)
     layer: LayerBench = build.make(config.layer, "layer")
     if layer.vocab_sizes:
+        if runtime.precision_is_open:
+            raise RequestError(
+                "runtime.precision=auto measures a whole model, layer.vocab_sizes a layer alone: use fp32, tf32, bf16 or fp16."
+            )
         return _layer_alone(config, layer, runtime)
     material = _material(config, runtime)
     names = {group: config.choices[group] for group in ("model", "output", "objective")}
     figures: dict[str, Any] = {**names, **parameter_counts(config, material)}
     if not config.parameters_only:
-        figures |= {"device": str(runtime.device), "precision": runtime.precision, "threads": torch.get_num_threads()}
         networks, measured = _training(config, settings, material, runtime)
+        figures |= {"device": str(runtime.device), "precision": runtime.precision, "threads": torch.get_num_threads()}
         figures |= measured
         if isinstance(networks.model, Generator):
             figures |= _decoding(settings, networks, material, runtime)
@@ -207,6 +212,7 @@ def _training(config: DictConfig, settings: Bench, material: Material, runtime: 
     stream = _Recorder(drawn)
     with PeakMemory(runtime.device) as memory:
         networks = networks_of(config, material, runtime.device)
+        settle_for_training(config, runtime, networks.model, networks.output, material.dataset)
         encoding = _encoding(config, networks, material, runtime, drawn.indices(settings.warmup + settings.steps))
         loop = _loop(config, settings, networks, stream, runtime)
         for _ in range(settings.warmup):

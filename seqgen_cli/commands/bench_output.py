@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from seqgen_cli import build
 from seqgen_cli.commands.session import keep_dense
+from seqgen_cli.devices import wide
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.random import Key
 from seqgen_cli.layers.rows import by_gradient
@@ -125,7 +126,7 @@ def _one(
     step = GradientStep([optimizer.make(part) for part in by_gradient(layer.named_parameters())], 1.0, runtime.device)
     number_N = torch.arange(settings.positions, device=runtime.device)
     uniform_N = Key.of("targets").uniform(number_N)
-    upto_V = counts_V.double().cumsum(0).to(runtime.device)
+    upto_V = wide(counts_V.cumsum(0).to(runtime.device))
     target_N = torch.searchsorted(upto_V, uniform_N * upto_V[-1])
     torch.manual_seed(config.seed)
     hidden_ND = torch.randn(settings.positions, settings.hidden_size, device=runtime.device, requires_grad=True)
@@ -207,7 +208,7 @@ def peaked(layer: OutputLayer, hidden_ND: Tensor, target_N: Tensor, bits: float)
 @torch.no_grad()
 def _entropy_bits(layer: OutputLayer, hidden_ND: Tensor) -> float:
     """Mean entropy of p(. | h) over the first positions."""
-    log_p_NV = layer.log_probs(hidden_ND[:_LOOKED_AT]).double()
+    log_p_NV = wide(layer.log_probs(hidden_ND[:_LOOKED_AT]))
     return float(-(log_p_NV.exp() * log_p_NV).nan_to_num(0.0).sum(1).mean()) / math.log(2)
 
 

@@ -16,6 +16,7 @@ from seqgen_cli.commands.validation import Evaluating
 from seqgen_cli.data.batching import Batching, evaluation_batches
 from seqgen_cli.data.labelled import LabelledDataset
 from seqgen_cli.data.prepare import Prepared
+from seqgen_cli.devices import wide
 from seqgen_cli.metrics.classification import ClassificationMetrics
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.runtime import Runtime
@@ -42,7 +43,7 @@ def predict(
         check()
         with torch.no_grad(), runtime.autocast():
             log_probs_BC = output.log_probs(model.hidden_states(batch.to(runtime.device)))
-        rows.append(log_probs_BC.double().cpu().numpy())
+        rows.append(wide(log_probs_BC).cpu().numpy())
         numbers.append(batch.index_B.numpy())
     log_probs_NC = np.zeros((len(dataset) if limit is None else min(limit, len(dataset)), output.vocab_size))
     for their_numbers, their_rows in runtime.gather((numbers, rows)):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from seqgen_cli import build
 from seqgen_cli.commands.encoding import encode_once
-from seqgen_cli.commands.session import keep_dense, make_networks
+from seqgen_cli.commands.session import keep_dense, make_networks, settle_for_training
 from seqgen_cli.commands.start import Start
 from seqgen_cli.data.batching import TrainStream
 from seqgen_cli.data.labelled import LabelledDataset
@@ -64,6 +64,7 @@ def _seconds_per_update(config: DictConfig, trainer: Trainer, runtime: Runtime, 
     model, output, objective = make_networks(config, prepared)
     start.load({"model": model, "output": output})  # what they draw in training is as long as it will be
     objective.to(runtime.device).train()
+    settle_for_training(config, runtime, model, output, prepared.splits["train"])
     batching = build.make(config.batching, "batching")
     stream = TrainStream(prepared.splits["train"], batching, config.seed, runtime.rank, runtime.world_size)
     encode_once(config, model, runtime, prepared, ["train"], stream.indices((2 + _TIMED) * trainer.accumulate))

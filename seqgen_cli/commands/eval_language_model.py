@@ -18,6 +18,7 @@ from seqgen_cli.commands.evaluating import metrics_of, prepared_split
 from seqgen_cli.commands.tables import count, show
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import Batching, evaluation_batches
+from seqgen_cli.devices import wide
 from seqgen_cli.ensemble import Ensemble
 from seqgen_cli.loading import open_generator
 from seqgen_cli.metrics.language_model import LanguageModelMetrics
@@ -78,7 +79,7 @@ def _sums(networks: Ensemble, batch: Batch, unknown: int) -> np.ndarray:
     target_N = batch.targets_N
     predictions = networks.predictions(batch)
     with networks.runtime.autocast():
-        nll_N, best_N1 = -predictions.score(target_N).double(), predictions.topk(1)[1]
+        nll_N, best_N1 = -wide(predictions.score(target_N)), predictions.topk(1)[1]
     each_N4 = torch.stack([nll_N, best_N1.squeeze(1) == target_N, torch.ones_like(nll_N), target_N == unknown], dim=1)
     row_N = batch.valid_N // batch.targets_BT.shape[1]
     return each_N4.new_zeros(len(batch), len(_SUMS)).index_add(0, row_N, each_N4).cpu().numpy()

@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from seqgen_cli import build
+from seqgen_cli import build, devices
 from seqgen_cli.commands.classifier_validation import ClassifierValidation
 from seqgen_cli.commands.encoding import encode_once
 from seqgen_cli.commands.start import Start, kept_config
@@ -29,6 +31,7 @@ from seqgen_cli.measure import PeakMemory
 from seqgen_cli.metrics.base import higher_is_better
 from seqgen_cli.objectives.base import Advisor
 from seqgen_cli.outputs.base import OutputLayer
+from seqgen_cli.precision import settle_precision
 from seqgen_cli.runtime import Runtime
 from seqgen_cli.training import checkpoints
 from seqgen_cli.training.ema import MovingAverage
@@ -63,6 +66,10 @@ class Session:
         self.model, self.output, self.objective = make_networks(config, prepared)
         start.load({"model": self.model, "output": self.output})
         self.objective.to(runtime.device).train()
+        if state is not None and "precision" in state:
+            runtime.settle(state["precision"])
+        else:
+            settle_for_training(config, runtime, self.model, self.output, prepared.splits["train"])
         if runtime.compile:
             self.model.hidden_states = torch.compile(self.model.hidden_states, dynamic=True)
         encode_once(config, self.model, runtime, prepared, ("train", "valid"))
@@ -92,7 +99,7 @@ class Session:
         """The loop after `batches` batches, and the validation beside it."""
         config, trainer, runtime = self.config, self.trainer, self.runtime
         batching = build.make(config.batching, "batching")
-        train, pin = self.prepared.splits["train"], runtime.device.type == "cuda"
+        train, pin = self.prepared.splits["train"], devices.has_own_memory(runtime.device)
         stream = TrainStream(train, batching, config.seed, runtime.rank, runtime.world_size, batches, runtime.workers, pin)
         self.updates_per_epoch = trainer.updates_per_epoch(stream.batches_per_epoch, runtime.world_size)
         self.total_updates = trainer.total_updates(self.updates_per_epoch)
@@ -149,6 +156,7 @@ class Session:
             "validated": self.validated,
             "figures": self.figures,
             "fingerprint": self.prepared.fingerprint,
+            "precision": self.runtime.precision,
         }
 
     @property
@@ -257,13 +265,24 @@ class Session:
         self.journal.close()
 
 
+def settle_for_training(config: DictConfig, runtime: Runtime, model: Any, output: OutputLayer, train: Any) -> None:
+    """Settle the precision on a batch of the training split, that in the middle of the first epoch."""
+
+    @cache
+    def middle() -> np.ndarray:
+        plan = build.make(config.batching, "batching").plan(train.lengths_nk, config.seed, 0)
+        return np.asarray(plan[len(plan) // 2])
+
+    settle_precision(runtime, [(model, output)], lambda rows: train.batch(middle()[:rows]))
+
+
 def keep_dense(output: OutputLayer, optimizer: Any, averaged: bool, runtime: Runtime) -> list[str]:
     """Give the layer dense gradients where row-sparse ones do not serve; what to tell the user, if anything."""
     reasons = [
         output.dense_because,
         "trainer.ema_decay averages every row" if averaged else None,
         getattr(optimizer, "row_sparse", "the optimizer has no form by rows"),
-        "NCCL adds up no sparse gradients" if runtime.world_size > 1 and runtime.device.type == "cuda" else None,
+        "NCCL adds up no sparse gradients" if runtime.world_size > 1 and not devices.adds_sparse(runtime.device) else None,
     ]
     reason = next((reason for reason in reasons if reason), None)
     if reason is None or not (make_dense(output) or output.dense_because):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from seqgen_cli.decoding.base import Decoder, Hypotheses, Predictions, SearchState, Step, Task
 from seqgen_cli.decoding.rollout import Turn, roll_out
+from seqgen_cli.devices import is_host
 from seqgen_cli.errors import RequestError
 
 _NONE = float("-inf")
@@ -207,7 +208,7 @@ def _rows(parent_Bm: Tensor, before: int) -> Tensor:
 def _reorder(state: SearchState, rows_Bm: Tensor) -> SearchState:
     """The state of these rows. On a CPU, where looking is cheap, caches already in order are not copied."""
     row_R = rows_Bm.flatten()
-    if row_R.device.type == "cpu" and torch.equal(row_R, torch.arange(len(row_R), device=row_R.device)):
+    if is_host(row_R.device) and torch.equal(row_R, torch.arange(len(row_R), device=row_R.device)):
         return state
     return state.select(row_R)
 

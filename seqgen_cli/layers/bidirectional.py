@@ -3,7 +3,7 @@
 It computes what torch's bidirectional nn.GRU computes on packed sequences. Packing made it 7 times slower on a CPU, so each
 direction is a GRU of its own over the padded rows: the backward one reads each row's real positions in reverse order, and
 its outputs are put back. What stands after a row's end is read last by either direction, so it never touches a real position.
-On a CPU layers/gru.py runs both directions at once, in bf16 twice as fast.
+On a CPU layers/gru.py runs both directions at once. Cells compute in their weights' dtype, outside autocast: devices.py says why.
 
 Shapes: S positions, B rows, I input size, D hidden size of one direction.
 """
@@ -15,8 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seqgen_cli.devices import is_host, no_autocast
 from seqgen_cli.layers.dropout import Dropout
 from seqgen_cli.layers.gru import gru_pair
+from seqgen_cli.layers.recurrent import cell_dtype
 
 
 class BidirectionalGRU(nn.Module):
@@ -38,18 +40,15 @@ class BidirectionalGRU(nn.Module):
         """Time-major input (S, B, I) and true lengths, 1 .. S -> top outputs (S, B, 2D), and the last states of both
         directions in the top layer, (B, 2D): forward after a row's last real position, backward after its first."""
         reversal_N = _reversal(lengths_B, input_SBI.shape[0])
-        on_cpu = input_SBI.device.type == "cpu"
-        if on_cpu and torch.is_autocast_enabled("cpu"):
-            input_SBI = input_SBI.to(torch.get_autocast_dtype("cpu"))
         for place, (forwards, backwards) in enumerate(zip(self.forwards, self.backwards, strict=True)):
-            if place > 0:
-                input_SBI = self.dropout(input_SBI)
+            assert isinstance(forwards, nn.GRU) and isinstance(backwards, nn.GRU)
+            input_SBI = self.dropout(input_SBI) if place > 0 else input_SBI.to(cell_dtype(forwards))
             backward_input_SBI = _permute(input_SBI, reversal_N)
-            if on_cpu:
-                assert isinstance(forwards, nn.GRU) and isinstance(backwards, nn.GRU)
-                forward_SBD, reversed_SBD = gru_pair(torch.stack([input_SBI, backward_input_SBI]), forwards, backwards)
-            else:
-                (forward_SBD, _), (reversed_SBD, _) = forwards(input_SBI), backwards(backward_input_SBI)
+            with no_autocast(input_SBI.device):
+                if is_host(input_SBI.device):
+                    forward_SBD, reversed_SBD = gru_pair(torch.stack([input_SBI, backward_input_SBI]), forwards, backwards)
+                else:
+                    (forward_SBD, _), (reversed_SBD, _) = forwards(input_SBI), backwards(backward_input_SBI)
             input_SBI = torch.cat([forward_SBD, _permute(reversed_SBD, reversal_N)], dim=-1)
         # In its own order the backward GRU, too, ends at position length - 1.
         row_B = torch.arange(lengths_B.shape[0], device=lengths_B.device)

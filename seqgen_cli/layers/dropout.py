@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from seqgen_cli.devices import is_host
+
 _LEVELS = 1 << 16
 
 
@@ -30,7 +32,7 @@ class Dropout(nn.Module):
         """Any shape -> the same shape."""
         if not self.training or self.p == 0.0:
             return value
-        if value.device.type != "cpu" or torch.compiler.is_compiling():
+        if not is_host(value.device) or torch.compiler.is_compiling():
             return nn.functional.dropout(value, self.p, training=True)
         dropped = round(self.p * _LEVELS)
         draws = torch.empty((value.numel() + 3) // 4, dtype=torch.int64, device=value.device).random_(-(1 << 63), None)

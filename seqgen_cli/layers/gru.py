@@ -5,8 +5,7 @@
 
 torch's nn.GRU records a graph of every step on a CPU. Here a step is one product for both directions and a few operations in
 place, and each weight's gradient is one product over all steps; the gates become their own gradients, so a second backward
-pass through them is not possible. Products are taken in the type of the input (bf16 under autocast), the state is kept in
-fp32 at least.
+pass through them is not possible.
 
 Shapes: 2 directions, S positions, B rows, I input size, D hidden size, G = 3 D in torch's order r, z, n; gates stand in the
 order n, r, z, q (4 D), so that those of the input and those of the state are each one block.
@@ -21,15 +20,16 @@ from torch import Tensor, nn
 
 
 def gru_pair(input_2SBI: Tensor, forwards: nn.GRU, backwards: nn.GRU) -> Tensor:
-    """The states of two one-layer GRUs, each over its own input from a zero state, (2, S, B, D), in the input's type."""
+    """The states of two one-layer GRUs, each over its own input from a zero state, (2, S, B, D)."""
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     pairs = (torch.stack([getattr(each, name) for each in (forwards, backwards)]) for name in names)
-    states_2SBD: Tensor = _GruPair.apply(input_2SBI, *(pair.to(input_2SBI.dtype) for pair in pairs))
+    states_2SBD: Tensor = _GruPair.apply(input_2SBI, *pairs)
     return states_2SBD
 
 
 class _GruPair(torch.autograd.Function):
     @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu")
     def forward(context: Any, input_2SBI: Tensor, w_ih_2GI: Tensor, w_hh_2GD: Tensor, b_ih_2G: Tensor, b_hh_2G: Tensor) -> Tensor:
         _, steps, rows, _ = input_2SBI.shape
         size = w_hh_2GD.shape[2]
@@ -40,7 +40,6 @@ class _GruPair(torch.autograd.Function):
             torch.addmm(bias_G, input_2SBI[direction].flatten(0, 1), weight_GI.t(), out=from_input_NG)
         states_2SBD = input_2SBI.new_empty((2, steps + 1, rows, size))  # the first one is zero
         states_2SBD[:, 0] = 0
-        state_2BD = states_2SBD[:, 0].to(_state_type(input_2SBI))
         w_hh_2DG, b_hh_21G = w_hh_2GD.transpose(1, 2).contiguous(), b_hh_2G[:, None]
         for step in range(steps):
             n, r, z, q = gates_2SBF[:, step].split(size, dim=-1)
@@ -48,16 +47,16 @@ class _GruPair(torch.autograd.Function):
             gates_2SBF[:, step, :, size : 3 * size].add_(from_state_2BG[..., : 2 * size]).sigmoid_()
             q.copy_(from_state_2BG[..., 2 * size :])
             n.addcmul_(r, q).tanh_()
-            state_2BD = torch.lerp(n.to(state_2BD.dtype), state_2BD, z.to(state_2BD.dtype))
-            states_2SBD[:, step + 1] = state_2BD
+            torch.lerp(n, states_2SBD[:, step], z, out=states_2SBD[:, step + 1])
         context.save_for_backward(input_2SBI, w_ih_2GI, w_hh_2GD, gates_2SBF, states_2SBD)
         return states_2SBD[:, 1:]
 
     @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")  # as in the forward: outside autocast
     def backward(context: Any, gradient_2SBD: Tensor) -> tuple[Tensor | None, ...]:
         input_2SBI, w_ih_2GI, w_hh_2GD, gates_2SBF, states_2SBD = context.saved_tensors
         size = w_hh_2GD.shape[2]
-        later_2BD = torch.zeros_like(states_2SBD[:, 0], dtype=_state_type(input_2SBI))
+        later_2BD = torch.zeros_like(states_2SBD[:, 0])
         for step in reversed(range(gradient_2SBD.shape[1])):
             later_2BD += gradient_2SBD[:, step]
             later_2BD = _through_gates(gates_2SBF[:, step], states_2SBD[:, step], later_2BD)
@@ -78,17 +77,12 @@ def _through_gates(gates_2BF: Tensor, before_2BD: Tensor, later_2BD: Tensor) -> 
     """Turn the gates of a step into gradients of what entered them, given that of the state after it; what of the latter
     passes on to the state before it by way of z."""
     n, r, z, q = gates_2BF.split(before_2BD.shape[-1], dim=-1)
-    d_state = later_2BD.to(gates_2BF.dtype)
     kept_2BD = later_2BD * z
-    d_z = (before_2BD - n).mul_(d_state).mul_(z).mul_(1 - z)
-    d_n = (d_state - d_state * z).mul_(1 - n * n)
+    d_z = (before_2BD - n).mul_(later_2BD).mul_(z).mul_(1 - z)
+    d_n = (later_2BD - kept_2BD).mul_(1 - n * n)
     torch.mul(d_n, q, out=n)
     torch.mul(d_n, r, out=q)
     r.mul_(1 - r).mul_(n)
     n.copy_(d_n)
     z.copy_(d_z)
     return kept_2BD
-
-
-def _state_type(like: Tensor) -> torch.dtype:
-    return torch.promote_types(like.dtype, torch.float32)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from seqgen_cli.devices import sum_dtype
+
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 
@@ -71,6 +73,13 @@ class Key:
             value = _mix(value + _signed(_GOLDEN) + _mix(counter))
         return value
 
+    def high_bits(self, count: int, *counters: Tensor) -> Tensor:
+        """Uniform integers in [0, 2^count), count < 64, of the counters' broadcast shape."""
+        return _shift_right(self.bits(*counters), 64 - count)
+
     def uniform(self, *counters: Tensor) -> Tensor:
-        """Uniform float64 in (0, 1), of the counters' broadcast shape: the 53 high bits, centred in their cell."""
-        return (_shift_right(self.bits(*counters), 11).double() + 0.5) * 2.0**-53
+        """Uniform numbers in (0, 1), of the counters' broadcast shape, centred in their cells: 53 bits in float64, or, where
+        the device has none, 23 in float32 (one more, and the last cell's centre would round to 1)."""
+        dtype = sum_dtype(counters[0].device)
+        count = 53 if dtype == torch.float64 else 23
+        return (self.high_bits(count, *counters).to(dtype) + 0.5) * 2.0**-count

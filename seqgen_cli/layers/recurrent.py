@@ -2,7 +2,7 @@
 
 A layer computes  out_t = skip(x_t) + dropout(h_t),  h_t = cell(h_{t-1}, x_t);  skip is a linear map in the first layer,
 whose input has another meaning (and perhaps another size) than its state, and the identity above it.
-Weights start as torch's: U(-1/sqrt(D), 1/sqrt(D)).
+Weights start as torch's: U(-1/sqrt(D), 1/sqrt(D)). Cells compute in their weights' dtype, outside autocast (devices.py says why).
 
 Shapes: B or R rows, T positions, I input size, X size of a further input known only step by step, D hidden,
 G gates: 4D (LSTM: input, forget, cell, output) or 3D (GRU: reset, update, new).
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from seqgen_cli.devices import no_autocast
 from seqgen_cli.layers.dropout import Dropout
 
 Cell = Literal["lstm", "gru"]
@@ -129,7 +130,10 @@ class SteppedStack:
         size = known_BTI.shape[-1]
         first, *above = (layer.cell for layer in self.layers)
         self.weights = [cell_weights(first, size), *(cell_weights(cell, cell.input_size) for cell in above)]
-        self.gates_TBG = linear(known_BTI, self.weights[0].input_GI, self.weights[0].input_bias_G).transpose(0, 1).unbind(0)
+        with no_autocast(known_BTI.device):
+            weights = self.weights[0]
+            gates_BTG = linear(known_BTI.to(weights.input_GI.dtype), weights.input_GI, weights.input_bias_G)
+        self.gates_TBG = gates_BTG.transpose(0, 1).unbind(0)
         skip = self.layers[0].skip
         self.skip_TBD: tuple[Tensor, ...] | None = None
         if isinstance(skip, nn.Linear):
@@ -138,20 +142,23 @@ class SteppedStack:
 
     def step(self, place: int, further_BX: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """Read input number `place`, whose further part is (B, X) -> top output (B, D), and the state after it."""
-        gates_BG = self.gates_TBG[place] + linear(further_BX, self.weights[0].further_GX)
         skip_BD = None
         if self.skip_TBD is not None:
             skip_BD = self.skip_TBD[place] + linear(further_BX, self.further_skip_DX)
         after: list[CellState] = []
         output_BD = further_BX
-        for number, (layer, weights, before) in enumerate(zip(self.layers, self.weights, state.layers, strict=True)):
-            if number > 0:
-                gates_BG = linear(output_BD, weights.input_GI, weights.input_bias_G)
-                skip_BD = None if layer.skip is None else output_BD
-            after.append(cell_step(gates_BG, before, weights))
-            output_BD = layer.dropout(after[-1][0])
-            if skip_BD is not None:
-                output_BD = skip_BD + output_BD
+        with no_autocast(further_BX.device):
+            for number, (layer, weights, before) in enumerate(zip(self.layers, self.weights, state.layers, strict=True)):
+                value_BD = output_BD.to(weights.hidden_GD.dtype)
+                if number > 0:
+                    gates_BG = linear(value_BD, weights.input_GI, weights.input_bias_G)
+                    skip_BD = None if layer.skip is None else output_BD
+                else:
+                    gates_BG = self.gates_TBG[place] + linear(value_BD, weights.further_GX)
+                after.append(cell_step(gates_BG, before, weights))
+                output_BD = layer.dropout(after[-1][0])
+                if skip_BD is not None:
+                    output_BD = skip_BD + output_BD
         return output_BD, RecurrentState(tuple(after))
 
 
@@ -169,10 +176,17 @@ def make_skip(input_size: int, hidden_size: int, residual: bool, projected: bool
 
 def run_cell(cell: nn.RNNBase, input_BTI: Tensor, state: CellState) -> tuple[Tensor, CellState]:
     """The cell over all T inputs: h of each position (B, T, D), and the state after the last."""
-    before = tuple(part[None] for part in state)
-    output_BTD, after = cell(input_BTI, before if len(before) == 2 else before[0])
+    dtype = cell_dtype(cell)
+    before = tuple(part[None].to(dtype) for part in state)
+    with no_autocast(input_BTI.device):
+        output_BTD, after = cell(input_BTI.to(dtype), before if len(before) == 2 else before[0])
     parts = after if isinstance(after, tuple) else (after,)
     return output_BTD, tuple(part[0] for part in parts)
+
+
+def cell_dtype(cell: nn.RNNBase) -> torch.dtype:
+    """That of its weights, in which it computes."""
+    return next(cell.parameters()).dtype
 
 
 def cell_weights(cell: nn.RNNBase, input_columns: int) -> CellWeights:
@@ -183,6 +197,7 @@ def cell_weights(cell: nn.RNNBase, input_columns: int) -> CellWeights:
 
 def cell_step(gates_BG: Tensor, state: CellState, weights: CellWeights) -> CellState:
     """One step of an LSTM or GRU, given W_ih x + b_ih (torch's equations and gate order): the state after it."""
+    state = tuple(part.to(gates_BG.dtype) for part in state)
     hidden_BD = state[0]
     recurrent_BG = linear(hidden_BD, weights.hidden_GD, weights.hidden_bias_G)
     if len(state) == 2:

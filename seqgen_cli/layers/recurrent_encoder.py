@@ -17,9 +17,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from seqgen_cli.devices import no_autocast
 from seqgen_cli.layers.dropout import Dropout
 from seqgen_cli.layers.masks import last_real, real_positions, reverse_rows
-from seqgen_cli.layers.recurrent import Cell, CellState, RecurrentState, make_cell, make_skip
+from seqgen_cli.layers.recurrent import Cell, CellState, RecurrentState, cell_dtype, make_cell, make_skip
 
 HandOver = Literal["hidden", "all"]
 
@@ -127,8 +128,10 @@ def read_to_end(cell: nn.RNNBase, input_BSI: Tensor, lengths_B: Tensor, with_cel
     h is picked from the outputs. An LSTM's c is not among them, so where it is wanted (`with_cell`), padding is made to
     leave c alone: one more input, 1 at padding, closes the input gate and opens the forget gate, exactly.
     """
+    input_BSI = input_BSI.to(cell_dtype(cell))
     if not with_cell:
-        output_BSD, _ = cell(input_BSI)
+        with no_autocast(input_BSI.device):
+            output_BSD, _ = cell(input_BSI)
         return output_BSD, (last_real(output_BSD, lengths_B),)
     rows, width, _ = input_BSI.shape
     padding_BS1 = (~real_positions(lengths_B, width))[..., None].to(input_BSI.dtype)
@@ -138,7 +141,8 @@ def read_to_end(cell: nn.RNNBase, input_BSI: Tensor, lengths_B: Tensor, with_cel
     weights = [torch.cat([input_GI, freeze_G1], dim=1), *other_weights]
     zero_1BD = input_BSI.new_zeros(1, rows, cell.hidden_size)
     input_BSI = torch.cat([input_BSI, padding_BS1], dim=-1)
-    output_BSD, _, cell_1BD = torch.lstm(
-        input_BSI, (zero_1BD, zero_1BD), weights, True, 1, 0.0, cell.training, bidirectional=False, batch_first=True
-    )
+    with no_autocast(input_BSI.device):
+        output_BSD, _, cell_1BD = torch.lstm(
+            input_BSI, (zero_1BD, zero_1BD), weights, True, 1, 0.0, cell.training, bidirectional=False, batch_first=True
+        )
     return output_BSD, (last_real(output_BSD, lengths_B), cell_1BD[0])

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from seqgen_cli.devices import is_host
+
 _CACHE_ELEMENTS = 1 << 18
 """Products formed at once on a processor: a few megabytes, which stay in its cache."""
 _DEVICE_ELEMENTS = 1 << 26
@@ -107,7 +109,7 @@ class _PairScores(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(hidden_ND, weight_RD, row_P, position_P, start_N)
         ctx.sparse = sparse
-        elements = _CACHE_ELEMENTS if hidden_ND.device.type == "cpu" else _DEVICE_ELEMENTS
+        elements = _CACHE_ELEMENTS if is_host(hidden_ND.device) else _DEVICE_ELEMENTS
         step = max(1, elements // hidden_ND.shape[1])
         parts = [
             (weight_RD.index_select(0, row) * hidden_ND.index_select(0, position)).sum(1)

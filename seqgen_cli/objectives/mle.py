@@ -13,6 +13,7 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
+from seqgen_cli.devices import sum_dtype, wide
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import by_gradient
 from seqgen_cli.models.base import Model
@@ -49,7 +50,7 @@ class MaximumLikelihood(nn.Module):
         predictions: dict[str, float] = {_unit(batch): batch.targets_N.shape[0]}
         if self.class_weights is None:
             return predictions
-        return {**predictions, "weight": float(self._weights(batch.targets_N, torch.float64).sum())}
+        return {**predictions, "weight": float(self._weights(batch.targets_N, sum_dtype(batch.targets_N.device)).sum())}
 
     def forward(self, batch: Batch, progress: Progress) -> Loss:
         """Sum of the loss over the batch's N predictions; `nll` may be smoothed or an estimate, as the output layer's loss is."""
@@ -74,7 +75,7 @@ class MaximumLikelihood(nn.Module):
         _, best_N1 = self.output.topk(hidden_ND, 1)
         score_N = self.output.score(hidden_ND, target_N)
         correct_N = best_N1.squeeze(1) == target_N
-        sums = {"nll": -score_N.double().sum(), "correct": correct_N.sum(), "tokens": torch.full_like(correct_N, 1).sum()}
+        sums = {"nll": -wide(score_N).sum(), "correct": correct_N.sum(), "tokens": torch.full_like(correct_N, 1).sum()}
         return {**sums, **self.output.monitors(hidden_ND, target_N)}
 
 

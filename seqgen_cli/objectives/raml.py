@@ -26,6 +26,7 @@ from torch import Tensor
 
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.decoding.base import Specials
+from seqgen_cli.devices import sum_dtype
 from seqgen_cli.layers.random import Key
 from seqgen_cli.models.base import Generator
 from seqgen_cli.objectives.base import Loss, Progress
@@ -69,7 +70,7 @@ class RewardAugmented(MaximumLikelihood):
         is_ordinary_N = ordinary_V[target_N] > 0
         others_N = words - is_ordinary_N.long()
         chances = [self._chance(words), self._chance(words - 1)]  # of changing one that is not ordinary, and one that is
-        chance_N = torch.tensor(chances, dtype=torch.float64, device=target_N.device)[is_ordinary_N.long()]
+        chance_N = torch.tensor(chances, dtype=sum_dtype(target_N.device), device=target_N.device)[is_ordinary_N.long()]
         changes_N = (key.uniform(example_N, position_N) < chance_N) & (target_N != self.eos) & (others_N > 0)
         # The number of another ordinary word, passing over the true one.
         place_N = (key.fold("word").uniform(example_N, position_N) * others_N).long()

@@ -19,6 +19,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from seqgen_cli.devices import wide
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import places
 from seqgen_cli.outputs.base import NoiseKey, banned, row_chunks, single
@@ -155,7 +156,7 @@ class AdaptiveSoftmax(CountedLayer):
             return super().sample(hidden_ND, uniform_N, temperature, top_k, top_p, exclude_NX)
         word_NX, here_NX, p_NX = excluded(self, hidden_ND, exclude_NX)
         rank_NX = self.rank_V[word_NX]
-        p_NH = self._head(hidden_ND).double().exp()
+        p_NH = wide(self._head(hidden_ND)).exp()
         sizes = [1] * self.edges[0] + [high - low for low, high in pairwise(self.edges)]
         rest_NH = remaining(p_NH, torch.as_tensor(sizes, device=p_NH.device), self._entry(rank_NX), here_NX, p_NX)
         entry_N1, uniform_N1 = pick(rest_NH, uniform_N[:, None])

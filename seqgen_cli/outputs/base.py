@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from seqgen_cli.devices import wide
 from seqgen_cli.layers.random import Key
 
 _CHUNK_ELEMENTS = 1 << 22
@@ -78,7 +79,7 @@ class OutputLayer(nn.Module):
         top_p: float = 1.0,
         exclude_NX: Tensor | None = None,
     ) -> Tensor:
-        """One word a row by inverting the cumulative distribution at `uniform_N` (float64 in (0, 1)): (N, D) -> (N,) ids.
+        """One word a row by inverting the cumulative distribution at `uniform_N` (in (0, 1), as Key.uniform): (N, D) -> (N,) ids.
 
         The distribution is p^(1/temperature), renormalised over the words that are not excluded, then cut to the `top_k`
         most probable (0: all), then to the fewest most probable words holding at least `top_p` of the mass (1: all).
@@ -151,7 +152,7 @@ def sample_from(
     log_probs_NV: Tensor, uniform_N: Tensor, temperature: float, top_k: int, top_p: float, exclude_NX: Tensor | None = None
 ) -> Tensor:
     """`OutputLayer.sample` on a given log-distribution. Words are laid on the unit interval from the most probable down."""
-    scaled_NV = banned(log_probs_NV, exclude_NX).double() / temperature
+    scaled_NV = wide(banned(log_probs_NV, exclude_NX)) / temperature
     width = min(top_k, scaled_NV.shape[1]) if top_k else scaled_NV.shape[1]
     best_NK, id_NK = scaled_NV.topk(width, dim=-1)
     probs_NK = best_NK.softmax(-1)

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from seqgen_cli.devices import no_autocast
 from seqgen_cli.layers.rows import distinct, row_gradient
-from seqgen_cli.outputs.chunked_loss import no_autocast, product_dtype
+from seqgen_cli.outputs.chunked_loss import product_dtype
 
 
 def candidate_scores(
@@ -61,7 +62,7 @@ class _CandidateScores(torch.autograd.Function):
         ctx.save_for_backward(hidden_ND, row_KD, target_ND, word_J, bias_V)
         bias_K = bias_V.index_select(0, word_K) + offset_K
         score_NJ = weight_VD.new_empty(hidden_ND.shape[0], last + 1)
-        with no_autocast(weight_VD):
+        with no_autocast(weight_VD.device):
             if ctx.dtype == hidden_ND.dtype == score_NJ.dtype:
                 torch.addmm(bias_K, hidden_ND, row_KD.t(), out=score_NJ[:, :last])
             else:
@@ -79,7 +80,7 @@ class _CandidateScores(torch.autograd.Function):
         hidden_ND, row_KD, target_ND, word_J, bias_V = ctx.saved_tensors
         last = row_KD.shape[0]
         grad_N1, exact_ND = grad_NJ[:, last:], hidden_ND.to(row_KD.dtype)
-        with no_autocast(row_KD):
+        with no_autocast(row_KD.device):
             grad_NK = grad_NJ[:, :last].to(ctx.dtype)
             hidden_grad_ND = (grad_NK @ row_KD.to(ctx.dtype)).to(row_KD.dtype).addcmul_(grad_N1, target_ND)
             row_grad_KD = (grad_NK.t() @ hidden_ND.to(ctx.dtype)).to(row_KD.dtype)

@@ -13,13 +13,13 @@ Shapes: N positions, C positions of one chunk, D hidden, V words.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from seqgen_cli.devices import autocast_dtype, no_autocast
 from seqgen_cli.outputs.base import row_chunks
 
 Gradients = list[Tensor | None]
@@ -115,7 +115,7 @@ def _loss_and_gradients(
     weight_grad_VD = torch.zeros_like(weight_VD) if wanted[1] else None
     bias_grad_V = torch.zeros_like(bias_V) if bias_V is not None and wanted[2] else None
     losses = []
-    with no_autocast(weight_VD):
+    with no_autocast(weight_VD.device):
         matrix_VD = weight_VD.to(plan.dtype)
         mean_D = weight_VD.mean(0, dtype=exact) if plan.smoothing else None
         factor, weights_N1 = _split_weights(weights_N, exact, plan.dtype)
@@ -195,10 +195,4 @@ def _add_product_(total_VD: Tensor, left_VC: Tensor, right_CD: Tensor) -> None:
 
 def product_dtype(weight_VD: Tensor) -> torch.dtype:
     """Autocast's dtype where it is on."""
-    kind = weight_VD.device.type
-    return torch.get_autocast_dtype(kind) if kind != "meta" and torch.is_autocast_enabled(kind) else weight_VD.dtype
-
-
-def no_autocast(weight_VD: Tensor) -> AbstractContextManager[Any]:
-    """Inside, dtypes are as written, also where backward runs under autocast. torch has no autocast for meta tensors."""
-    return nullcontext() if weight_VD.device.type == "meta" else torch.autocast(weight_VD.device.type, enabled=False)
+    return autocast_dtype(weight_VD.device) or weight_VD.dtype

@@ -15,6 +15,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from seqgen_cli.devices import wide
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import RowTable
 from seqgen_cli.outputs import groupings
@@ -149,7 +150,7 @@ class ClassSoftmax(OutputLayer):
     ) -> Tensor:
         if temperature != 1.0 or top_k or top_p < 1.0:
             return super().sample(hidden_ND, uniform_N, temperature, top_k, top_p, exclude_NX)
-        p_NC = self._class_log_probs(hidden_ND).double().exp()
+        p_NC = wide(self._class_log_probs(hidden_ND)).exp()
         word_NX, here_NX, p_NX = excluded(self, hidden_ND, exclude_NX)
         rest_NC = remaining(p_NC, self.sizes_C, self.class_of_V[word_NX], here_NX, p_NX)
         class_N1, uniform_N1 = pick(rest_NC, uniform_N[:, None])

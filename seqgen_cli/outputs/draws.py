@@ -8,10 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from seqgen_cli.devices import least, wide
 from seqgen_cli.outputs.base import OutputLayer
-
-LEAST = 1e-290
-"""A probability above 0 and below any that matters."""
 
 
 def excluded(layer: OutputLayer, hidden_ND: Tensor, exclude_NX: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -22,7 +20,7 @@ def excluded(layer: OutputLayer, hidden_ND: Tensor, exclude_NX: Tensor | None) -
     again_NX = nn.functional.pad(sorted_NX[:, 1:] == sorted_NX[:, :-1], (min(1, exclude_NX.shape[1]), 0))
     word_NX = sorted_NX.clamp_min(0)
     hidden_PD = hidden_ND[:, None].expand(-1, word_NX.shape[1], -1).flatten(0, 1)
-    p_NX = layer.score(hidden_PD, word_NX.flatten()).double().exp().view_as(word_NX)
+    p_NX = wide(layer.score(hidden_PD, word_NX.flatten())).exp().view_as(word_NX)
     return word_NX, (sorted_NX >= 0) & ~again_NX, p_NX
 
 
@@ -37,7 +35,7 @@ def remaining(p_NC: Tensor, words_C: Tensor, branch_NX: Tensor, here_NX: Tensor,
     """
     gone_NC = torch.zeros_like(p_NC).scatter_add(1, branch_NX, torch.where(here_NX, p_NX, 0.0))
     words_gone_NC = torch.zeros_like(p_NC, dtype=torch.int64).scatter_add(1, branch_NX, here_NX.long())
-    return torch.where(words_gone_NC < words_C, (p_NC - gone_NC).clamp_min(LEAST), 0.0)
+    return torch.where(words_gone_NC < words_C, (p_NC - gone_NC).clamp_min(least(p_NC.dtype)), 0.0)
 
 
 def pick_word(log_p_NG: Tensor, uniform_N1: Tensor) -> Tensor:
@@ -45,7 +43,8 @@ def pick_word(log_p_NG: Tensor, uniform_N1: Tensor) -> Tensor:
 
     A word that may be drawn keeps some mass, also where the rest of its group underflows.
     """
-    mass_NG = torch.where(log_p_NG > float("-inf"), log_p_NG.double().exp().clamp_min(LEAST), 0.0)
+    p_NG = wide(log_p_NG).exp()
+    mass_NG = torch.where(log_p_NG > float("-inf"), p_NG.clamp_min(least(p_NG.dtype)), 0.0)
     return pick(mass_NG, uniform_N1)[0].squeeze(1)
 
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from seqgen_cli.devices import no_autocast
 from seqgen_cli.layers.rows import RowTable, row_gradient
 from seqgen_cli.outputs.base import single
-from seqgen_cli.outputs.chunked_loss import no_autocast
 
 _KEEP_ELEMENTS = 1 << 22
 """Log-probabilities kept for the backward, in all, and computed at once."""
@@ -67,7 +67,7 @@ class _WordLogProbs(torch.autograd.Function):
         ctx.plan, ctx.sparse, ctx.kept = plan, sparse, []
         room = _KEEP_ELEMENTS if any(ctx.needs_input_grad) else 0
         found_N = hidden_ND.new_zeros(hidden_ND.shape[0])
-        with no_autocast(weight_VD):
+        with no_autocast(weight_VD.device):
             for block in plan:
                 log_p_CG = log_probs_of(block, hidden_ND, weight_VD, bias_V)
                 found_N[block.positions] = log_p_CG.gather(1, word_N[block.positions, None]).squeeze(1)

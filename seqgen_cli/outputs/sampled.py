@@ -17,6 +17,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softplus
 
+from seqgen_cli.devices import wide
 from seqgen_cli.layers.random import Key
 from seqgen_cli.layers.rows import RowTable, distinct, pair_scores
 from seqgen_cli.outputs.base import NoiseKey
@@ -25,6 +26,9 @@ from seqgen_cli.outputs.frequencies import CountedLayer, by_frequency
 from seqgen_cli.outputs.softmax import Softmax
 
 Proposal = Literal["unigram", "uniform", "log_uniform"]
+
+_BITS = 53
+"""Of the random numbers that words are drawn by: as many as float64's cumulative sums hold."""
 
 
 class _Sampled(CountedLayer):
@@ -47,7 +51,7 @@ class _Sampled(CountedLayer):
         "label_smoothing": "it needs every word's score, and only the target's and the samples' are computed"
     }
     score_is_dense = True
-    log_q_V: Tensor
+    weight_V: Tensor
     upto_V: Tensor
 
     def __init__(
@@ -71,15 +75,16 @@ class _Sampled(CountedLayer):
         self.arrange(self.arranged)
 
     def arrange(self, counts_V: np.ndarray) -> None:
-        rank_V = np.argsort(by_frequency(counts_V), kind="stable") + 1.0
-        weights = {
-            "unigram": counts_V.astype(np.float64) ** self.alpha,
-            "uniform": np.ones(len(counts_V)),
-            "log_uniform": np.log1p(1 / rank_V),
+        rank_V = np.argsort(by_frequency(counts_V), kind="stable") + 1
+        mass_V, weight_V = {
+            "unigram": (counts_V.astype(np.float64) ** self.alpha, counts_V),
+            "uniform": (np.ones(len(counts_V)), np.ones_like(counts_V)),
+            "log_uniform": (np.log1p(1 / rank_V), rank_V),
         }[self.proposal]
-        q_V = weights / weights.sum()
-        self.constant("log_q_V", np.log(q_V))
-        self.constant("upto_V", q_V.cumsum())
+        self.log_mass = math.log(mass_V.sum())
+        # Whole numbers, which every device holds exactly: what q is a function of, and its cumulative sums.
+        self.constant("weight_V", weight_V)
+        self.constant("upto_V", np.rint((mass_V / mass_V.sum()).cumsum() * 2.0**_BITS).astype(np.int64))
 
     def score(self, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
         return self.softmax.score(hidden_ND, target_N)
@@ -105,11 +110,11 @@ class _Sampled(CountedLayer):
         """Words from q: (1, K) for the whole batch, or (N, K)."""
         number_K = torch.arange(self.samples, device=noise.example_N.device)
         if self.shared:
-            uniform = noise.key.uniform(number_K)[None]
+            drawn = noise.key.high_bits(_BITS, number_K)[None]
         else:
-            uniform = noise.key.uniform(noise.example_N[:, None], noise.position_N[:, None], number_K)
+            drawn = noise.key.high_bits(_BITS, noise.example_N[:, None], noise.position_N[:, None], number_K)
         # Rounding may leave the last sum below 1.
-        return torch.searchsorted(self.upto_V, uniform, right=True).clamp(max=self.vocab_size - 1)
+        return torch.searchsorted(self.upto_V, drawn, right=True).clamp(max=self.vocab_size - 1)
 
     def merged(self, words_NK: Tensor) -> tuple[Tensor, Tensor | None]:
         """Words shared by all predictions once each, rising, and how often they were drawn: (1, K') and (K',).
@@ -147,8 +152,14 @@ class _Sampled(CountedLayer):
         return score_NJ.masked_fill(nn.functional.pad(words_NK == target_N[:, None], (0, 1)), float("-inf"))
 
     def log_kq(self, words: Tensor) -> Tensor:
-        """log(K q) of words, of any shape, in float64."""
-        return self.log_q_V[words] + math.log(self.samples)
+        """log(K q) of words, of any shape, in the dtype that the device adds up in."""
+        weight = wide(self.weight_V[words])
+        log_mass = {
+            "unigram": lambda: self.alpha * weight.log(),
+            "uniform": lambda: torch.zeros_like(weight),
+            "log_uniform": lambda: weight.reciprocal().log1p().log(),
+        }[self.proposal]()
+        return log_mass - self.log_mass + math.log(self.samples)
 
 
 class ImportanceSampling(_Sampled):
@@ -179,7 +190,7 @@ class ImportanceSampling(_Sampled):
         """The estimate, (N,) or its weighted sum. Draws from `noise`."""
         assert noise is not None, "importance sampling draws words"
         words_NK, times_K = self.merged(self.draw(noise))
-        offset_NK = (0.0 if times_K is None else times_K.double().log()) - self.log_kq(words_NK)
+        offset_NK = (0.0 if times_K is None else wide(times_K).log()) - self.log_kq(words_NK)
         score_NJ = self.scores(hidden_ND, target_N, words_NK, offset_NK, remove_hits=self.include_target)
         if self.include_target:
             loss_N = cross_entropy(score_NJ, torch.full_like(target_N, words_NK.shape[1]), reduction="none")
@@ -228,7 +239,8 @@ class NoiseContrastive(_Sampled):
         with torch.no_grad():
             counts = np.log(self.arranged / self.arranged.sum())
             assert self.softmax.bias is not None
-            self.softmax.bias.copy_(torch.as_tensor(counts, device=self.softmax.bias.device))
+            bias = self.softmax.bias
+            bias.copy_(torch.as_tensor(counts, dtype=bias.dtype, device=bias.device))
 
     def loss(self, hidden_ND: Tensor, target_N: Tensor, weights_N: Tensor | None = None, noise: NoiseKey | None = None) -> Tensor:
         """The estimate, (N,) or its weighted sum. Draws from `noise`."""
@@ -251,7 +263,7 @@ class NoiseContrastive(_Sampled):
         """log Z(h) + z_h, 0 where the model is normalised, and its square (reported as mean and standard deviation)."""
         assert self.softmax.bias is not None
         score_N = (hidden_ND.to(self.softmax.weight.dtype) * self.softmax.weight[target_N]).sum(1) + self.softmax.bias[target_N]
-        log_z_N = (score_N - self.softmax.score(hidden_ND, target_N) + self._z(hidden_ND)).double()
+        log_z_N = wide(score_N - self.softmax.score(hidden_ND, target_N) + self._z(hidden_ND))
         return {"log_z": log_z_N.sum(), "log_z_squared": log_z_N.square().sum()}
 
     def _z(self, hidden_ND: Tensor) -> Tensor:

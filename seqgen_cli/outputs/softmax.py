@@ -15,6 +15,7 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
+from seqgen_cli.devices import wide
 from seqgen_cli.outputs.base import NoiseKey, OutputLayer, row_chunks, sample_from, single
 from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum
 from seqgen_cli.outputs.draws import pick
@@ -141,16 +142,16 @@ def _ban(scores_CV: Tensor, exclude_NX: Tensor | None, rows: slice) -> Tensor:
 def _invert(scores_CV: Tensor, uniform_C: Tensor) -> Tensor:
     """One word a row, -1 where all are excluded: the inverse of the cumulative distribution, words in id order.
 
-    First a run of words is picked by their mass, then one of them, so that few numbers are added up in float64.
+    First a run of words is picked by their mass, then one of them, so that few numbers are added up in a wide dtype.
     (`sample_from` lays words from the most probable down, which takes a sort.)
     """
     p_CV = scores_CV.softmax(-1)
     whole = p_CV.shape[1] // _RUN * _RUN
     runs_CG = p_CV[:, :whole].unflatten(1, (whole // _RUN, _RUN)).sum(-1)
-    mass_CG = torch.cat([runs_CG, p_CV[:, whole:].sum(-1, keepdim=True)], dim=1).double()
+    mass_CG = wide(torch.cat([runs_CG, p_CV[:, whole:].sum(-1, keepdim=True)], dim=1))
     run_C1, within_C1 = pick(mass_CG.nan_to_num(0.0), uniform_C[:, None])
     place_CR = run_C1 * _RUN + torch.arange(_RUN, device=p_CV.device)
-    p_CR = p_CV.gather(1, place_CR.clamp(max=p_CV.shape[1] - 1)).double()
+    p_CR = wide(p_CV.gather(1, place_CR.clamp(max=p_CV.shape[1] - 1)))
     p_CR = torch.where(place_CR < p_CV.shape[1], p_CR, 0.0).nan_to_num(0.0)
     word_C1 = place_CR.gather(1, pick(p_CR, within_C1.nan_to_num(0.0))[0])
     return torch.where(mass_CG.sum(1) > 0, word_C1.squeeze(1), -1)

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
+from seqgen_cli.devices import least, wide
 from seqgen_cli.layers.rows import places
 from seqgen_cli.outputs import codes
 from seqgen_cli.outputs.base import OutputLayer, of_rows
-from seqgen_cli.outputs.draws import LEAST, excluded, pick, remaining
+from seqgen_cli.outputs.draws import excluded, pick, remaining
 
 _WORDS_A_NODE = 32
 """Words whose probabilities, computed all together, cost about as much as one node's, whose weights are gathered."""
@@ -190,7 +191,7 @@ def walk(layer: Any, hidden_ND: Tensor, uniform_N: Tensor, exclude_NX: Tensor | 
     inner = layer.vocab_size - 1
     word_NX, here_NX, p_NX = excluded(layer, hidden_ND, exclude_NX)
     crown = layer.crown
-    p_NE = crown(layer.upper_scores(hidden_ND)).double().exp()
+    p_NE = wide(crown(layer.upper_scores(hidden_ND))).exp()
     exit_NX = crown.exit_V[word_NX]
     rest_NE = remaining(p_NE, crown.leaves_E, exit_NX, here_NX, p_NX)
     exit_N1, uniform_N1 = pick(rest_NE, uniform_N[:, None])
@@ -200,12 +201,12 @@ def walk(layer: Any, hidden_ND: Tensor, uniform_N: Tensor, exclude_NX: Tensor | 
         row_A = places(child_N1 < inner)  # still at an inner node
         node_A, hidden_AD = child_N1[row_A, 0], hidden_ND[row_A].to(layer.lower.weight.dtype)
         score_A = (hidden_AD * layer.lower.weight[node_A - layer.dense_nodes]).sum(1) + layer.bias[node_A]
-        p_A2 = p_N1[row_A] * torch.stack([-score_A, score_A], dim=1).double().sigmoid()
+        p_A2 = p_N1[row_A] * wide(torch.stack([-score_A, score_A], dim=1)).sigmoid()
         turn_AX = layer.path_VM[word_NX[row_A], depth_N1[row_A]] > 0
         gone_AX2 = torch.stack([~turn_AX, turn_AX], dim=-1) & here_NX[row_A, :, None]
         child_A2 = layer.children_I2[node_A]
         words_A2 = torch.where(child_A2 < inner, layer.leaves_I[child_A2.clamp(max=inner - 1)], 1)
-        rest_A2 = (p_A2 - torch.where(gone_AX2, p_NX[row_A, :, None], 0.0).sum(1)).clamp_min(LEAST)
+        rest_A2 = (p_A2 - torch.where(gone_AX2, p_NX[row_A, :, None], 0.0).sum(1)).clamp_min(least(p_A2.dtype))
         turn_A1, uniform_A1 = pick(torch.where(gone_AX2.sum(1) < words_A2, rest_A2, 0.0), uniform_N1[row_A])
         child_N1 = child_N1.index_copy(0, row_A, child_A2.gather(1, turn_A1))
         p_N1 = p_N1.index_copy(0, row_A, p_A2.gather(1, turn_A1))

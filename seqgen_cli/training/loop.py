@@ -17,6 +17,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from seqgen_cli import devices
 from seqgen_cli.errors import SeqgenError
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives.base import Progress, Update, UpdateModule
@@ -129,20 +130,20 @@ class Loop:
     ) -> None:
         self.update = 0  # steps made
         self.batches = 0  # batches consumed by all ranks
-        self.totals: dict[str, Tensor] = {}  # counts of all steps
+        self.totals: dict[str, Tensor | float] = {}  # counts of all steps
         self.sums: dict[str, Tensor] = {}  # of the last step
         self.window: dict[str, Tensor] = {}  # since the last take_figures
         self.machine, self.schedule, self.seed, self.accumulate = machine, schedule, seed, accumulate
         self._stages = [_Stage(update, updates, machine, clip_norm) for update in updates]
         self._stream = iter(stream)
-        self._dtype = torch.float32 if machine.device.type == "mps" else torch.float64  # of sums; mps has no float64
+        self._dtype = devices.sum_dtype(machine.device)  # of sums
         self._streak = torch.zeros((), device=machine.device)
 
     def step(self) -> None:
         """Make one step: every due update on the next `accumulate` batches."""
         group = [next(self._stream) for _ in range(self.accumulate)]
         moved = [batch.to(self.machine.device) for batch in group]
-        _seed_torch(self.machine.device, Key.of(self.seed, self.update, "torch", self.machine.rank).state)
+        devices.seed(self.machine.device, Key.of(self.seed, self.update, "torch", self.machine.rank).state)
         progress = Progress(self.update, Key.of(self.seed, self.update), Sums(self.sums))
         sums: dict[str, Tensor] = {}
         for stage in self._stages:
@@ -160,7 +161,9 @@ class Loop:
         counts = self._over_ranks({name: self._scalar(count) for name, count in own_counts.items()})
         # DistributedDataParallel averages over ranks; the terms are sums.
         for name, count in counts.items():
-            self.totals[stage.prefix + name] = self.totals.get(stage.prefix + name, self._scalar(0)) + count
+            # Alone, the host knows the count, and adds up more of them exactly than a device in float32 would.
+            more = own_counts[name] if self.machine.world_size == 1 else count
+            self.totals[stage.prefix + name] = self.totals.get(stage.prefix + name, 0.0) + more
         weights = {name: self.machine.world_size / torch.where(count > 0, count, 1.0) for name, count in counts.items()}
         sums: dict[str, Tensor] = {}
         for number, batch in enumerate(group, start=1):
@@ -228,21 +231,14 @@ class Loop:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.update, self.batches = state["update"], state["batches"]
-        self.totals, self.sums, self.window = (
-            {name: value.to(self.machine.device) for name, value in state[kind].items()} for kind in ("totals", "sums", "window")
+        self.sums, self.window = (
+            {name: value.to(self.machine.device) for name, value in state[kind].items()} for kind in ("sums", "window")
         )
+        alone = self.machine.world_size == 1
+        self.totals = {name: float(value) if alone else self._scalar(float(value)) for name, value in state["totals"].items()}
         self._streak = state["streak"].to(self.machine.device)
         for stage, saved in zip(self._stages, state["steps"], strict=True):
             stage.step.load_state_dict(saved)
-
-
-def _seed_torch(device: torch.device, seed: int) -> None:
-    """torch.manual_seed for the CPU and this device alone: for devices not in use it would queue a call at every step."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-    elif device.type == "mps":
-        torch.mps.manual_seed(seed)
 
 
 def _parameters(update: Update) -> Iterator[nn.Parameter]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from seqgen_cli.devices import is_host
 from seqgen_cli.layers.rows import coalesced
 
 _LONG_RUN = 32
@@ -67,7 +68,7 @@ class RowAdam(Optimizer):
         else:
             row_U, values_U = torch.arange(gradient.shape[0], device=gradient.device), gradient
         skip = self.found_inf
-        if skip is not None and skip.device.type == "cpu":
+        if skip is not None and is_host(skip.device):
             if skip.item():  # no device to wait for
                 return
             skip = None

@@ -72,7 +72,7 @@ def test_figures_are_means_over_everything_since_the_last_call() -> None:
     everything = joined([rows(i, SIZES[i]) for i in range(4)])
     figures = loop.take_figures()
     assert_close(figures["loss"], model.definition(everything).item(), rtol=1e-12, atol=0)
-    assert {name: count.item() for name, count in loop.totals.items()} == {"rows": 16, "outputs": 32}
+    assert {name: float(count) for name, count in loop.totals.items()} == {"rows": 16, "outputs": 32}
     error = (model.second(torch.tanh(model.first(everything.x_B3))) - everything.y_B2).square().sum() / 16
     assert_close(figures["error"], error.item(), rtol=1e-12, atol=0)
     assert loop.take_figures() == {}

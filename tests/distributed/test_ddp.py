@@ -31,7 +31,7 @@ def train_toy(machine: Any, accumulate: int) -> dict[str, Any]:
     loop = Loop(updates, batches, machine, InverseSqrt(3), seed=1, accumulate=accumulate, clip_norm=0.5)
     for _ in range(6):
         loop.step()
-    totals = {name: count.item() for name, count in loop.totals.items()}
+    totals = {name: float(count) for name, count in loop.totals.items()}
     return {"weights": list(model.parameters()), "figures": {**loop.take_figures(), "batches": loop.batches, **totals}}
 
 
