@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return complete(words)
         request = parse(words)
         if request.version:
-            print(f"seqgen {version('seqgen')}")
+            print(f"seqgen {version('seqgen-cli')}")
         elif request.help or request.command is None:
             print(command_page(request.command) if request.command else overview())
         else:

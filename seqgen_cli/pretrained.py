@@ -39,7 +39,7 @@ def library(name: Literal["transformers", "tokenizers"]) -> ModuleType:
         RequestError: it is not installed.
     """
     if importlib.util.find_spec(name) is None:
-        raise RequestError(f"BERT encoders need the {name} library: pip install 'seqgen[bert]'.")
+        raise RequestError(f"BERT encoders need the {name} library: pip install transformers.")
     return importlib.import_module(name)
 
 

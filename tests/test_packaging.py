@@ -15,6 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SOMEONE_ELSES = re.compile(r"\b(pip3?|pipx|uv( pip| tool)?) (install|add)\b[^&;|\n]*?(?<![\w/.])seqgen\b")
+"""Advice to install a package named seqgen, with extras or not: on the index that name is another project's."""
 
 
 def run(*command: str, cwd: Path, **environment: str) -> str:
@@ -68,6 +70,7 @@ def test_the_wheel_holds_every_module_and_config(wheel: Path) -> None:
 
 
 def test_the_installed_wheel_works_from_another_folder(wheel: Path, tmp_path) -> None:
+    assert wheel.name.startswith(f"seqgen_cli-{PROJECT['version']}-")
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
     run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(site), str(wheel), cwd=elsewhere)
@@ -76,6 +79,8 @@ def test_the_installed_wheel_works_from_another_folder(wheel: Path, tmp_path) ->
     # An editable install puts the repository behind `site` on the path: the installed files must come first, and be enough.
     where = run(sys.executable, "-c", "import seqgen_cli.configs as c; print(c.__file__)", cwd=elsewhere, PYTHONPATH=str(site))
     assert Path(where.strip()) == site / "seqgen_cli" / "configs" / "__init__.py"
+    version = run(sys.executable, str(script), "--version", cwd=elsewhere, PYTHONPATH=str(site))
+    assert version == f"seqgen {PROJECT['version']}\n"
     help_page = run(sys.executable, str(script), "train", "--help", cwd=elsewhere, PYTHONPATH=str(site))
     assert "transformer" in help_page
     config = run(sys.executable, str(script), "train", "--cfg", "job", "model=rnn", cwd=elsewhere, PYTHONPATH=str(site))
@@ -89,6 +94,16 @@ def test_constraints_pin_every_direct_dependency() -> None:
     assert all(re.fullmatch(r"[a-z0-9.-]+==[\w.]+", line) for line in lines)
     assert wanted <= {line.partition("==")[0] for line in lines}
     assert "torch==2.13.0" in lines
+
+
+def test_nobody_is_told_to_install_the_package_of_our_name_that_is_not_ours() -> None:
+    for what in ("seqgen", "'seqgen[bert]'", "-U seqgen-cli"):
+        assert SOMEONE_ELSES.search(f"pip install {what}")
+    assert not SOMEONE_ELSES.search("pip install -c constraints.txt -e . && seqgen train")
+    names = run("git", "ls-files", "-z", cwd=ROOT).split("\0")
+    texts = {name: (ROOT / name).read_text(encoding="utf-8", errors="replace") for name in names if (ROOT / name).is_file()}
+    assert len(texts) > 100
+    assert [name for name, text in texts.items() if SOMEONE_ELSES.search(text)] == []
 
 
 def test_this_environments_script_works_from_another_folder(tmp_path) -> None:
