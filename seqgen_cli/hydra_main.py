@@ -26,7 +26,7 @@ def hydra_main(command: str, arguments: Sequence[str], task: Callable[[DictConfi
     saved, sys.argv = sys.argv, [sys.argv[0], *arguments]
     # Python 3.14 checks help texts as arguments are added; up to 1.3.8, Hydra gives one that is no text until it is printed.
     formatter = argparse.HelpFormatter
-    help_of, formatter._get_help_string = formatter._get_help_string, _help_text  # type: ignore[method-assign]
+    help_of, formatter._get_help_string = formatter._get_help_string, _help_text  # type: ignore[assignment, method-assign]
     try:
         hydra.main(version_base="1.3", config_path=f"pkg://{CONFIGS}", config_name=command)(task)()
     finally:

@@ -21,7 +21,7 @@ def check_help(parser: argparse.ArgumentParser, action: argparse.Action) -> None
     if action.help:
         formatter = parser._get_formatter()
         try:
-            if "%" in formatter._get_help_string(action):  # type: ignore[operator]
+            if "%" in formatter._get_help_string(action):
                 formatter._expand_help(action)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError("badly formed help string") from error
