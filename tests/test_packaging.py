@@ -92,7 +92,8 @@ def test_constraints_pin_every_direct_dependency() -> None:
     wanted = {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in PROJECT["dependencies"] + extras}  # type: ignore[index]
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
     assert all(re.fullmatch(r"[a-z0-9.-]+==[\w.]+", line) for line in lines)
-    assert wanted <= {line.partition("==")[0] for line in lines}
+    names = [line.partition("==")[0] for line in lines]
+    assert wanted <= set(names) and len(names) == len(set(names))
     assert "torch==2.13.0" in lines
 
 
