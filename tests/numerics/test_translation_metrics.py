@@ -124,7 +124,7 @@ def test_tokenizer_follows_the_target_language(language, setting, expected):
 
 
 def test_without_the_dictionary_auto_cuts_characters_and_a_named_one_is_refused(monkeypatch):
-    monkeypatch.setattr("seqgen_cli.metrics.translation.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("seqgen_cli.metrics.word_tokenizers.importlib.util.find_spec", lambda name: None)
     assert TranslationMetrics().bleu_tokenizer("ja") == "char"
     with pytest.raises(RequestError, match=r"sacrebleu\[ja\]"):
         TranslationMetrics(tokenizer="ja-mecab").bleu_tokenizer("ja")
