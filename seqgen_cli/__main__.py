@@ -1,7 +1,14 @@
-"""`python -m seqgen_cli`, and `torchrun -m seqgen_cli`."""
+"""`seqgen`, `python -m seqgen_cli`, and `torchrun -m seqgen_cli`."""
 
 import sys
 
-from seqgen_cli.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Run the command line; returns the exit code."""
+    from seqgen_cli.cli import main  # only now: each worker process imports the `seqgen` script anew, to run none of it
+
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
