@@ -31,6 +31,7 @@ Networks = Sequence[tuple[Any, Any]]
 """(model, output layer) of one network or of several that predict together."""
 
 _LONG_ENOUGH = 0.2  # seconds of a pass that is timed
+_HOPELESS = 3  # times as slow as fp32, bf16 is not tried again
 _REPEATS = 3
 _MARGIN = 1.05  # by which bf16 must be faster: it costs accuracy
 _ROWS, _WIDTH = 64, 32  # of the stand-in batch
@@ -90,19 +91,17 @@ def measure(device: torch.device, networks: Networks, batch: Callable[[int], Bat
     rows = 1
     # What is drawn here changes no run: the loop seeds the device's generator anew at every step.
     with torch.random.fork_rng([]):
-        while True:
+        made = batch(rows).to(device)
+        _seconds(device, networks, made, "fp32")  # the first pass also gets memory
+        while (taken := _seconds(device, networks, made, "fp32")) < _LONG_ENOUGH and len(made) == rows:
+            rows *= 2
             made = batch(rows).to(device)
-            taken = _seconds(device, networks, made, "fp32")
-            if taken > _LONG_ENOUGH or len(made) < rows:
-                break
-            rows *= 4
-        _seconds(device, networks, made, "bf16")  # kernels are chosen and memory is got
-        best: dict[Precision, float] = {"fp32": taken, "bf16": float("inf")}
+        best: dict[Precision, float] = {"fp32": taken, "bf16": _seconds(device, networks, made, "bf16")}
         for _ in range(_REPEATS):
+            if best["bf16"] > _HOPELESS * best["fp32"]:
+                break
             for precision in best:
                 best[precision] = min(best[precision], _seconds(device, networks, made, precision))
-            if best["bf16"] > 2 * best["fp32"]:
-                break
     tokens = sum(int(lengths.sum()) for lengths in (made.source_lengths_B, made.target_lengths_B) if lengths is not None)
     return Rates(tokens / best["fp32"], tokens / best["bf16"])
 
