@@ -84,7 +84,11 @@ def _finish(session: Session) -> dict[str, Any]:
     result = session.runtime.broadcast(json.loads(place.read_text(encoding="utf-8")) if place.exists() else {})
     if result.get("update") != session.loop.update:
         result = {"run": str(run), "update": session.loop.update, "best_update": watch.best_step, watch.metric: watch.best}
-        result |= {"seconds": session.seconds, "peak_memory_bytes": session.memory.peak_bytes}
+        result |= {
+            "precision": session.runtime.precision,
+            "seconds": session.seconds,
+            "peak_memory_bytes": session.memory.peak_bytes,
+        }
         result |= {**{f"last_{name}": value for name, value in session.figures.items()}}
         if session.trainer.average:
             result |= average_best(session, session.trainer.average)

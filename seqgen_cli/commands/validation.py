@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,16 +49,17 @@ class Validation:
         Args:
             check: called between batches; may raise.
         """
-        sums: dict[str, torch.Tensor] = {}
+        sums: dict[str, list[torch.Tensor]] = {}
         with self._evaluating():
             for batch in evaluation_batches(self.dataset, self.batching, self.runtime.rank, self.runtime.world_size):
                 check()
                 with self.runtime.autocast():
                     parts = self.objective.evaluate(batch.to(self.runtime.device))
                 for name, value in parts.items():
-                    sums[name] = sums[name] + value if name in sums else value
+                    sums.setdefault(name, []).append(value)
         totals: dict[str, float] = {}
-        for of_rank in self.runtime.gather({name: float(value) for name, value in sums.items()}):
+        # Added up on the host, exactly, once all are computed.
+        for of_rank in self.runtime.gather({name: math.fsum(torch.stack(values).tolist()) for name, values in sums.items()}):
             for name, value in of_rank.items():
                 totals[name] = totals.get(name, 0.0) + value
         tokens = totals.pop("tokens")

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, Protocol
 
-import torch
-from torch import Tensor
-
 from seqgen_cli.measure import section
 from seqgen_cli.metrics.base import Reward
 from seqgen_cli.metrics.rewards import for_ids
@@ -47,21 +44,21 @@ class Rewarding:
         self.tokenizer, self.on = tokenizer, on
         self.scorer = Scorer(for_ids(reward) if on == "ids" else reward, processes)
 
-    def start(self, hypotheses: Sequence[Sequence[int]], references: Sequence[Sequence[int]]) -> Callable[[], Tensor]:
+    def start(self, hypotheses: Sequence[Sequence[int]], references: Sequence[Sequence[int]]) -> Callable[[], list[float]]:
         """Start on as many hypotheses as references, ids each; a function that waits for their rewards.
 
         Raises (when waiting):
             SeqgenError: the reward fails, or gives anything but a finite number of 0 or more for each.
 
         Returns:
-            a function without arguments: rewards (len(hypotheses),), float64 on the CPU.
+            a function without arguments: as many rewards.
         """
         with section("rewards"):
             finish = self.scorer.start(self.texts(hypotheses), self.texts(references))
 
-        def waited() -> Tensor:
+        def waited() -> list[float]:
             with section("rewards"):
-                return torch.tensor(finish(), dtype=torch.float64, device="cpu")
+                return finish()
 
         return waited
 

@@ -204,7 +204,7 @@ def rewards_of(rollouts: Rollouts, batch: Batch, rewarding: Rewarding) -> Callab
     hypotheses = _words(rollouts.ids_BKT.flatten(0, 1), rollouts.lengths_BK.flatten())
     references = _words(batch.targets_BT, batch.target_lengths_B)
     wait = rewarding.start(hypotheses, [references[row // shape[1]] for row in range(len(hypotheses))])
-    return lambda dtype: wait().to(dtype).to(device).view(shape)
+    return lambda dtype: torch.tensor(wait(), dtype=dtype, device=device).view(shape)
 
 
 def _words(ids_RT: Tensor, lengths_R: Tensor) -> list[list[int]]:

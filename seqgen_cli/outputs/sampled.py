@@ -237,10 +237,10 @@ class NoiseContrastive(_Sampled):
         self.z_weight = nn.Parameter(torch.zeros(hidden_size, device=None)) if normaliser == "linear" else None
         self.z_bias = nn.Parameter(torch.zeros((), device=None)) if normaliser != "zero" else None
         with torch.no_grad():
-            counts = np.log(self.arranged / self.arranged.sum())
-            assert self.softmax.bias is not None
-            bias = self.softmax.bias
-            bias.copy_(torch.as_tensor(counts, dtype=bias.dtype, device=bias.device))
+            bias_V = self.softmax.bias
+            assert bias_V is not None
+            count_V = wide(torch.as_tensor(self.arranged, device=bias_V.device))
+            bias_V.copy_((count_V / count_V.sum()).log())
 
     def loss(self, hidden_ND: Tensor, target_N: Tensor, weights_N: Tensor | None = None, noise: NoiseKey | None = None) -> Tensor:
         """The estimate, (N,) or its weighted sum. Draws from `noise`."""

@@ -310,8 +310,6 @@ def has_recurrent_cell(model: nn.Module) -> bool:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
 def test_runs_in_reduced_precision(choice: str, options: dict[str, Any], dtype: torch.dtype) -> None:
     model = build(choice, tuple(options.items()))
-    if dtype is torch.float16 and has_recurrent_cell(model):
-        pytest.skip("torch has no float16 LSTM or GRU on CPU")
     try:
         model.float()
         batch = random_batch()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from seqgen_cli import build
+from seqgen_cli import build, devices
 from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.runtime import Runtime, log_to, run_name, start_logging, stop_log
 from tests.distributed.ranks import on_two_ranks
@@ -89,6 +89,32 @@ def test_precision_is_that_of_the_forward_pass(precision: Any, dtype: torch.dtyp
     with Runtime(device="cpu", precision=precision).autocast():
         assert layer(x).dtype == dtype
     assert layer.weight.dtype == torch.float32 and layer(x).dtype == torch.float32
+
+
+CELLS = {"cpu": "fp32 fp32 fp32", "mps": "fp32 fp32 fp32 fp32", "cuda": "fp32 tf32 tf32 tf32", "meta": "fp32 fp32 fp32 fp32"}
+"""In what recurrent cells run on each device where fp32, tf32, bf16, fp16 is asked for (a CPU has no fp16)."""
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "cells"),
+    [
+        (device, precision, cells)
+        for device, row in CELLS.items()
+        for precision, cells in zip(("fp32", "tf32", "bf16", "fp16"), row.split(), strict=False)
+    ],
+)
+def test_in_what_recurrent_cells_run_is_said_and_set(monkeypatch, device: str, precision: Any, cells: str) -> None:
+    """cuDNN rounds factors to TF32 unless told; matrix products have a switch of their own."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", cells != "tf32")
+    runtime = Runtime(device="meta", precision=precision)
+    runtime.device = torch.device(device)
+    assert devices.cell_precision(runtime.device, precision) == cells
+    try:
+        runtime.choose_kernels()
+        assert torch.backends.cudnn.allow_tf32 == (cells == "tf32")
+        assert torch.get_float32_matmul_precision() == ("high" if precision == "tf32" else "highest")
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="tells what happens without a GPU")

@@ -6,7 +6,6 @@ import signal
 import time
 
 import pytest
-import torch
 
 from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.metrics.rewards import Chrf, ExactMatch, SentenceBleu
@@ -31,15 +30,15 @@ def test_text_is_cut_at_its_end_and_without_special_tokens():
     wait = Rewarding(reward, Letters()).start([[2, 4, 5, 3, 6], [6, 6, 3, 0, 0], [3, 4], []], [[4, 5, 3], [6, 3], [4, 3], [4]])
     values = wait()
     assert reward.asked == [("ab", "ab"), ("cc", "c")]
-    assert values.dtype == torch.float64 and values.tolist() == [0.2, 0.2, 0.0, 0.0]
+    assert values == [0.2, 0.2, 0.0, 0.0]
 
 
 def test_ids_are_words_that_are_not_cut_again():
     reward = Recording()
-    assert Rewarding(reward, Letters(), on="ids").start([[2, 14, 5, 3]], [[14, 15, 3]])().tolist() == [0.4]
+    assert Rewarding(reward, Letters(), on="ids").start([[2, 14, 5, 3]], [[14, 15, 3]])() == [0.4]
     assert reward.asked == [("14 5", "14 15")]
     rewarding = Rewarding(SentenceBleu(tokenizer="char"), Letters(), on="ids")
-    assert rewarding.start([[4, 1123, 3]], [[4, 11234, 3]])().tolist() == SentenceBleu(tokenizer="none")(["4 1"], ["4 2"])
+    assert rewarding.start([[4, 1123, 3]], [[4, 11234, 3]])() == SentenceBleu(tokenizer="none")(["4 1"], ["4 2"])
     with pytest.raises(RequestError, match="compares characters"):
         Rewarding(Chrf(), Letters(), on="ids")
 

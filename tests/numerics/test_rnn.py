@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from seqgen_cli.layers.recurrent_encoder import read_to_end
+from seqgen_cli.layers.recurrent import Cell, RecurrentStack, SteppedStack
+from seqgen_cli.layers.recurrent_encoder import HandOver, RecurrentEncoder, read_to_end
 from seqgen_cli.models.rnn import Rnn
 from tests.helpers import make_choice, random_batch
 
@@ -114,6 +115,47 @@ def test_padding_leaves_the_cell_state_alone_exactly(dtype: torch.dtype) -> None
     if dtype is not torch.bfloat16:
         _, (hidden_11D, cell_11D) = cell(sentence_1SI)
         assert_close(state, (hidden_11D[0], cell_11D[0]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("low", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("kind", ["encoder", "encoder, c too", "at once", "step by step"])
+def test_autocast_leaves_cells_as_they_are(kind: str, cell: Cell, low: torch.dtype) -> None:
+    """Bit for bit, outputs, states and gradients, also where what comes in was rounded before."""
+    torch.manual_seed(0)
+    hand_over: HandOver = "all" if kind == "encoder, c too" else "hidden"
+    encoder = RecurrentEncoder(cell, 2, 6, 8, False, False, 0.0, hand_over, outputs=True)
+    stack = RecurrentStack(cell, 2, 6, 8, residual=False, dropout=0.0)
+    input_BTI, lengths_B = torch.randn(3, 5, 6).to(low), torch.tensor([5, 3, 1])
+    known_BTI, further_TBX = input_BTI[..., :4], input_BTI[..., 4:].transpose(0, 1)
+
+    def run() -> list[Tensor]:
+        if kind.startswith("encoder"):
+            output_BTD, state = encoder(input_BTI, lengths_B)
+            return [output_BTD, *(part for layer in state.layers for part in layer)]
+        state = stack.start(input_BTI)
+        if kind == "at once":
+            output_BTD, state = stack(input_BTI, state)
+            return [output_BTD, *(part for layer in state.layers for part in layer)]
+        steps, outputs = SteppedStack(stack, known_BTI), []
+        for place, further_BX in enumerate(further_TBX):
+            output_BD, state = steps.step(place, further_BX, state)
+            outputs.append(output_BD)
+        return [*outputs, *(part for layer in state.layers for part in layer)]
+
+    found = []
+    for on in (False, True):
+        encoder.zero_grad()
+        stack.zero_grad()
+        with torch.autocast("cpu", low, enabled=on):
+            values = run()
+        sum((value * torch.arange(1, value.numel() + 1).view_as(value)).sum() for value in values).backward()
+        gradients = [each.grad for each in [*encoder.parameters(), *stack.parameters()] if each.grad is not None]
+        assert len(gradients) == 8
+        found.append([*(value.detach() for value in values), *gradients])
+    for outside, inside in zip(*found, strict=True):
+        assert outside.dtype == inside.dtype == torch.float32
+        assert torch.equal(outside, inside)
 
 
 def test_handing_over_the_cell_changes_the_decoder() -> None:

@@ -42,6 +42,10 @@ def noise(update: int = 0) -> NoiseKey:
     return NoiseKey(Key.of(1, update), torch.arange(N), torch.arange(N) % 2)
 
 
+def log_q(layer) -> Tensor:
+    return layer.log_kq(torch.arange(V)) - math.log(layer.samples)
+
+
 def full_scores(layer, hidden_ND: Tensor) -> Tensor:
     return torch.nn.functional.linear(hidden_ND, layer.softmax.weight, layer.softmax.bias)
 
@@ -60,7 +64,7 @@ def test_the_gradient_is_the_self_normalised_form(shared: bool, samples: int, in
     layer = layer_of("importance", shared=shared, samples=samples, include_target=include_target)
     hidden_ND, words_NK = hidden(), layer.draw(noise()).expand(N, -1)
     score_NV = full_scores(layer, hidden_ND)
-    r_NK = (score_NV.gather(1, words_NK) - layer.log_q_V[words_NK]).exp().detach() / samples
+    r_NK = (score_NV.gather(1, words_NK) - log_q(layer)[words_NK]).exp().detach() / samples
     if include_target:
         r_NK = torch.where(words_NK == TARGETS[:, None], 0.0, r_NK)
     weight_NV = torch.zeros(N, V, dtype=torch.float64).scatter_add(1, words_NK, r_NK)
@@ -84,7 +88,7 @@ def test_the_estimate_of_z_is_unbiased(include_target: bool, proposal: str, monk
     mean_N = torch.zeros(N, dtype=torch.float64)
     for word in range(V):
         monkeypatch.setattr(layer, "draw", lambda key, word=word: torch.tensor([[word]]))
-        mean_N = mean_N + layer.log_q_V[word].exp() * (layer.loss(hidden_ND, TARGETS, noise=noise()) + score_N).exp()
+        mean_N = mean_N + log_q(layer)[word].exp() * (layer.loss(hidden_ND, TARGETS, noise=noise()) + score_N).exp()
     assert_close(mean_N, score_NV.exp().sum(1), rtol=1e-10, atol=0)
 
 
@@ -142,7 +146,7 @@ def test_nce_is_its_definition(hits: str, shared: bool) -> None:
     score_NV, z_N = full_scores(layer, hidden_ND), hidden_ND @ layer.z_weight + layer.z_bias
     expected = []
     for n, target in enumerate(TARGETS.tolist()):
-        delta = [float((score_NV[n, v] + z_N[n]).detach()) - math.log(9) - float(layer.log_q_V[v]) for v in range(V)]
+        delta = [float((score_NV[n, v] + z_N[n]).detach()) - math.log(9) - float(log_q(layer)[v]) for v in range(V)]
         loss = math.log1p(math.exp(-delta[target]))
         for word in words_NK[n].tolist():
             if not (hits == "remove" and word == target):
@@ -170,7 +174,7 @@ def test_words_are_drawn_from_the_proposal(proposal: str, alpha: float, shared: 
         "log_uniform": [math.log((ranks[word] + 1) / ranks[word]) for word in range(V)],
     }[proposal]
     expected_V = np.array(q) / sum(q)
-    np.testing.assert_allclose(layer.log_q_V.exp().numpy(), expected_V, rtol=1e-12)
+    np.testing.assert_allclose(log_q(layer).exp().numpy(), expected_V, rtol=1e-12)
     words = layer.draw(noise())
     assert words.shape == ((1 if shared else N), samples)
     observed_V = np.bincount(words.flatten().numpy(), minlength=V)
