@@ -15,6 +15,6 @@ for seed in $(echo "$SEEDS" | tr ',' ' '); do
   seqgen train --config-dir "$here/configs" experiment=imdb_bert_gru seed="$seed" runtime.runs_folder="$RUNS" $data "$@"
 done
 for run in "$RUNS"/imdb-bert_gru-*/; do
-  seqgen eval --ckpt "${run%/}" --json "${run}test.json" runtime.precision=bf16
+  seqgen eval --ckpt "${run%/}" --json "${run}test.json" runtime.precision=auto
 done
 python "$here/summary.py" "$RUNS"

@@ -198,7 +198,14 @@ COMMON = [
 COMMON += ["trainer.evaluate_every=1", "trainer.tensorboard=false", "trainer.plots=false", "data.train_size=300"]
 COMMON += ["data.valid_size=20", "data.test_size=20", "tokenizer.vocab_size=700", "batching.max_tokens=400"]
 SMALL = ["model.hidden_size=16", "model.ffn_size=16", "decoding.max_length_factor=0", "decoding.max_length_offset=5"]
-TEXTS = ["data=mini_reviews", "model.encoder=tiny", "trainer.epochs=null", "trainer.steps=2", "trainer.plots=false"]
+TEXTS = [
+    "data=mini_reviews",
+    "data.limit=60",
+    "model.encoder=tiny",
+    "trainer.epochs=null",
+    "trainer.steps=2",
+    "trainer.plots=false",
+]
 
 
 @pytest.mark.parametrize("task", ["translate", "generate", "classify"])
