@@ -30,6 +30,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "attention": [
         {"score": "dot", "bidirectional": False, "hand_over": "all"},
         {"score": "general", "cell": "gru", "layers": 1, "residual": False},
+        {"cell": "gru", "bidirectional": False},
         {"style": "luong", "score": "additive"},
         {"style": "luong", "score": "scaled_dot", "cell": "gru", "bidirectional": False},
         {"style": "luong", "score": "general", "input_feeding": True, "hand_over": "all"},

@@ -160,6 +160,12 @@ def test_training_runs_on_the_meta_device(single: None, model: str, output: str,
         torch.stack(list(loss.terms.values())).sum().backward()
 
 
+@pytest.mark.parametrize("bits", [lambda count: 0, lambda count: 2**count - 1], ids=["lowest", "highest"])
+def test_no_number_drawn_is_0_or_1(single: None, monkeypatch, bits: Any) -> None:
+    monkeypatch.setattr(Key, "high_bits", lambda key, count, place: torch.full_like(place, bits(count)))
+    assert 0 < float(Key.of("draws").uniform(torch.zeros(1, dtype=torch.int64))) < 1
+
+
 @pytest.mark.parametrize("output", [output for output in OUTPUTS if output != "sigmoid"])
 def test_words_drawn_in_float32_follow_the_distribution(single: None, output: str) -> None:
     """Every word within five standard deviations of its expected count, ids excluded and not."""
@@ -184,9 +190,9 @@ def test_counts_of_a_long_run_stay_exact(single: None) -> None:
     objective = made(config)[2]
     loop = Loop(objective.updates(Adam().make), iter(batches(config)), Runtime(device="cpu"), Constant(), seed=1)
     state = loop.state_dict()
-    loop.load_state_dict({**state, "totals": {"tokens": 2.0**25 + 1}})
+    loop.load_state_dict({**state, "totals": {"tokens": 2.0**40 + 1}})
     loop.step()
-    assert loop.totals["tokens"] == 2**25 + 1 + batches(config)[0].targets_N.shape[0]
+    assert float(loop.totals["tokens"]) == 2**40 + 1 + batches(config)[0].targets_N.shape[0]
 
 
 COMMON = [
