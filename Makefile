@@ -1,10 +1,13 @@
 # make demo: install, train on the built-in phrasebook, evaluate, translate. make test: everything that must hold.
+# make bounds: the tests with the lowest versions that pyproject.toml allows, and with the newest there are.
 PYTHON ?= python3
+PYTHON_LOWEST ?= $(PYTHON)
+PYTHON_NEWEST ?= $(PYTHON)
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS := runs/demo
 
-.PHONY: demo test lint install install-dev clean
+.PHONY: demo test lint bounds bounds-lowest bounds-newest install install-dev clean
 
 demo: install
 	$(BIN)/seqgen train experiment=demo runtime.runs_folder=$(RUNS)
@@ -23,6 +26,18 @@ lint: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bounds: bounds-lowest bounds-newest
+
+bounds-lowest: PYTHON := $(PYTHON_LOWEST)
+bounds-newest: PYTHON := $(PYTHON_NEWEST)
+bounds-lowest: RESOLUTION := lowest-direct
+bounds-newest: RESOLUTION := highest
+bounds-lowest bounds-newest: bounds-%:
+	$(PYTHON) -m venv --clear $(VENV)-$*
+	$(VENV)-$*/bin/pip install --quiet uv
+	$(VENV)-$*/bin/uv pip install --python $(VENV)-$*/bin/python --resolution $(RESOLUTION) -e ".[dev]"
+	$(VENV)-$*/bin/python -m pytest -n 2
+
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
 
@@ -37,4 +52,4 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build dist *.egg-info

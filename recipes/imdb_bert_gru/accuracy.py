@@ -1,10 +1,11 @@
-"""What the cache and the faster precision do to accuracy, beside the time that cost.py says they save: the same reviews and seed both ways.
+"""What the cache and a lower precision do to accuracy, beside the time that cost.py says they save: same reviews, same seed.
 
     python accuracy.py ARCHIVE [LIMIT [EPOCHS [SETTING ...]]]
 
 Straightforward: every epoch encodes again, random batches, float32. Ours: each review encoded once, in bf16 where that is
-faster, and kept as fp16, batches of like length. LIMIT: reviews of each split, the same for both (default 2000); EPOCHS: default 4;
-further settings are those of `seqgen train`. Each way is a run under runs/, so a second call goes on or finds it done.
+faster, and kept as fp16, batches of like length. LIMIT: reviews of each split, the same for both (default 2000);
+EPOCHS: default 4; further settings are those of `seqgen train`. Each way is a run under runs/, so that a second call goes on
+or finds it done.
 """
 
 import json
