@@ -42,6 +42,7 @@ from torch import Tensor
 from seqgen_cli import load
 from seqgen_cli.data.batch import Batch, make_batch
 from seqgen_cli.decoding.base import Specials
+from seqgen_cli.devices import wide
 from seqgen_cli.layers.random import Key
 from seqgen_cli.metrics.bootstrap import resampled_sums
 
@@ -62,9 +63,9 @@ class Measured:
 
 
 def scored(output: Any, hidden_BD: Tensor, target_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether each target is the most probable word, and -log p of it: (B,) float64 each."""
+    """Whether each target is the most probable word, and -log p of it: (B,) each."""
     best_B = output.topk(hidden_BD, 1)[1].squeeze(1)
-    return (best_B == target_B).double(), -output.score(hidden_BD, target_B).double()
+    return wide(best_B == target_B), -wide(output.score(hidden_BD, target_B))
 
 
 @torch.no_grad()
@@ -72,7 +73,7 @@ def after_true_words(model: Any, output: Any, batch: Batch) -> dict[str, Tensor]
     """Teacher-forced figures: (B, T), 0 at padding."""
     assert batch.targets_BT is not None and batch.valid_N is not None
     correct_N, nll_N = scored(output, model.hidden_states(batch), batch.targets_N)
-    empty = torch.zeros(batch.targets_BT.numel(), dtype=torch.float64, device=correct_N.device)
+    empty = correct_N.new_zeros(batch.targets_BT.numel())
     return {
         name: empty.index_copy(0, batch.valid_N, value_N).view(batch.targets_BT.shape)
         for name, value_N in (("true_correct", correct_N), ("true_nll", nll_N))
