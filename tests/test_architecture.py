@@ -212,6 +212,33 @@ def test_a_guess_from_a_devices_name_is_seen() -> None:
     assert names_of_devices(ast.parse(source)) == [1, 2]
 
 
+def doubles(tree: ast.AST) -> list[int]:
+    """Lines that ask for float64, which not every device has: `value.double()`, `dtype=torch.float64`, `.to(torch.float64)`."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and (
+            (isinstance(node.func, ast.Attribute) and node.func.attr == "double")
+            or any(
+                isinstance(value, ast.Attribute) and ast.unparse(value) == "torch.float64"
+                for value in (*node.args, *(keyword.value for keyword in node.keywords))
+            )
+        )
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_no_device_is_asked_for_float64(path: Path) -> None:
+    """`devices.wide` and `sum_dtype` give the best there is. Checkpoints are averaged on the CPU."""
+    assert doubles(parsed(path)) == [] or label(path) in ("devices.py", "commands/averaging.py")
+
+
+def test_float64_is_seen() -> None:
+    source = "a.double()\ntorch.zeros(3, dtype=torch.float64)\na.to(torch.float64)\nb = {torch.float64: 1}\nnp.float64(3)\n"
+    assert doubles(ast.parse(source)) == [1, 2, 3]
+
+
 def stray_factories(tree: ast.AST) -> list[int]:
     """Lines of calls such as torch.zeros(...) that do not say their device."""
     lines = []

@@ -183,7 +183,7 @@ def straight_through_gumbel(log_p_MV: Tensor, uniform_MV: Tensor, temperature: f
     softmax((log p + g) / temperature).
 
     Args:
-        log_p_MV: -inf where a word may not be drawn. uniform_MV: float64 in (0, 1).
+        log_p_MV: -inf where a word may not be drawn. uniform_MV: in (0, 1).
     """
     noisy_MV = log_p_MV - (-uniform_MV.log()).log().to(log_p_MV.dtype)
     soft_MV = (noisy_MV / temperature).softmax(-1)
