@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqgen_cli.data.batch import Batch
 
@@ -37,14 +37,13 @@ class Model(Protocol):
 class Generator(Model, Protocol):
     """A model of sequences, p(y_t | y_<t, source). Law: one pass over T inputs = T passes over one input each.
 
-    One whose passes read their inputs one after another anyway may say so: `recurrent = True`.
+    One whose passes read their inputs one after another anyway may say so: `recurrent = True`. One that has its target
+    embedding (V, E) as `embedding`, an nn.Embedding, lets an output layer share its weight where E = D. (Submodules are no
+    part of a protocol: from Python 3.12 on, isinstance does not find them.)
 
     A memory of B rows serves R = B * m decoder rows: decoder row i reads memory row i // m. Beams and samples of one
     sentence stand together, so the encoded source is never repeated.
     """
-
-    embedding: nn.Embedding
-    """Target embedding, (V, E). An output layer may share its weight where E = D."""
 
     def encode(self, batch: Batch) -> Selectable:
         """The encoded source, once a batch (empty for a language model)."""

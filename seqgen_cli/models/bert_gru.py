@@ -72,7 +72,7 @@ class BertGru(nn.Module):
                 f"word pieces. Use model.max_length={max_positions(self.shape)} or less."
             )
         # The meta device holds no weights: there the shape alone is asked for.
-        fresh = shape is not None or encoder == TINY or torch.get_default_device() == torch.device("meta")
+        fresh = shape is not None or encoder == TINY or torch.empty(0, device=None).is_meta  # torch's default device
         self.encoder = random_encoder(self.shape) if fresh else pretrained_encoder(encoder)
         config: Any = self.encoder.config
         self.feature_size: int = config.hidden_size

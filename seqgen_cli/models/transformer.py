@@ -150,7 +150,7 @@ class Transformer(nn.Module):
         return chosen.source_weights(hidden_BTD, memory.layers[self.alignment_layer - 1], memory.mask_B11S)
 
     def _decoder_layers(self) -> list[DecoderLayer]:
-        return cast(list[DecoderLayer], list(self.decoder_layers))
+        return cast("list[DecoderLayer]", list(self.decoder_layers))
 
     def _rotation(self, start: int, hidden_RTD: Tensor) -> Rotation | None:
         return Rotation(start, hidden_RTD.shape[1], self.head_size, hidden_RTD) if self.rotary else None

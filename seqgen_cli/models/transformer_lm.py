@@ -89,7 +89,7 @@ class TransformerLm(nn.Module):
         mask = causal_mask(start, length, embedded_RTE.device)
         rotation = None if self.rotary_size is None else Rotation(start, length, self.rotary_size, hidden_RTD)
         seen = []
-        for place, layer in enumerate(cast(list[CausalLayer], list(self.layers))):
+        for place, layer in enumerate(cast("list[CausalLayer]", list(self.layers))):
             past = None if state is None else state.layers[place]
             hidden_RTD, keys_values = layer(hidden_RTD, past, mask, rotation)
             seen.append(keys_values)
