@@ -95,18 +95,21 @@ class EncoderLayer(nn.Module):
         self.outputs = outputs
         self.skip = skip if outputs else None
         self.dropout = Dropout(dropout)
-        both = backward_cell is not None
-        self.combine = nn.Linear(2 * size, size) if both and outputs else None
-        self.bridge_hidden = nn.Linear(2 * size, size) if both else None
-        self.bridge_cell = nn.Linear(2 * size, size) if both and self.hands_over_cell else None
+        # Asked in place of `backward_cell is not None`: torch.compile (2.15) takes a layer without a part for one that has it.
+        self.both = backward_cell is not None
+        self.combine = nn.Linear(2 * size, size) if self.both and outputs else None
+        self.bridge_hidden = nn.Linear(2 * size, size) if self.both else None
+        self.bridge_cell = nn.Linear(2 * size, size) if self.both and self.hands_over_cell else None
 
     def forward(self, input_BSI: Tensor, lengths_B: Tensor) -> tuple[Tensor | None, CellState]:
         output_BSD, state = read_to_end(self.forward_cell, input_BSI, lengths_B, self.hands_over_cell)
-        if self.backward_cell is not None:
+        if self.both:
+            assert self.backward_cell is not None
             reversed_BSI = reverse_rows(input_BSI, lengths_B)
             backward_BSD, backward_state = read_to_end(self.backward_cell, reversed_BSI, lengths_B, self.hands_over_cell)
             state = self._bridge(state, backward_state)
-            if self.combine is not None:
+            if self.outputs:
+                assert self.combine is not None
                 output_BSD = self.combine(torch.cat([output_BSD, reverse_rows(backward_BSD, lengths_B)], dim=-1))
         if self.zero_cell:
             state = (state[0], torch.zeros_like(state[0]))
@@ -119,7 +122,10 @@ class EncoderLayer(nn.Module):
         both = [torch.cat(parts, dim=-1) for parts in zip(forward_state, backward_state, strict=True)]
         assert self.bridge_hidden is not None
         hidden_BD = self.bridge_hidden(both[0]).tanh()
-        return (hidden_BD,) if self.bridge_cell is None else (hidden_BD, self.bridge_cell(both[1]))
+        if not self.hands_over_cell:
+            return (hidden_BD,)
+        assert self.bridge_cell is not None
+        return hidden_BD, self.bridge_cell(both[1])
 
 
 def read_to_end(cell: nn.RNNBase, input_BSI: Tensor, lengths_B: Tensor, with_cell: bool) -> tuple[Tensor, CellState]:
