@@ -63,6 +63,27 @@ def test_two_processes_agree(tmp_path) -> None:
     assert first["draw"] == second["draw"] and first["own"] != second["own"]
 
 
+PRECISION = """
+    import sys
+    from torch import nn
+    from seqgen_cli import precision
+    from seqgen_cli.runtime import Runtime, shut_down
+    runtime = Runtime(device="cpu", precision="auto").start()
+    rank = runtime.rank
+    precision.measure = lambda *_: precision.Rates(1.0, 9.0) if rank == 0 else precision.Rates(9.0, 1.0)
+    precision.settle_precision(runtime, [(nn.Identity(), nn.Identity())])
+    open(f"{sys.argv[1]}/{rank}", "w").write(runtime.precision)
+    shut_down()
+"""
+
+
+def test_all_ranks_take_the_precision_that_the_first_one_measured(tmp_path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(textwrap.dedent(PRECISION))
+    on_two_ranks(str(script), str(tmp_path))
+    assert [(tmp_path / str(rank)).read_text() for rank in (0, 1)] == ["bf16", "bf16"]
+
+
 def test_one_process_gets_back_what_it_gave() -> None:
     runtime = Runtime(device="cpu")
     sums = {"a": 1, "b": torch.tensor(2.0)}
