@@ -5,7 +5,6 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,11 +15,9 @@ if "SEQGEN_CACHE" not in os.environ:
 
 
 @pytest.fixture(autouse=True)
-def log_as_it_was() -> Iterator[None]:
-    """A command sends seqgen's log to stderr alone; the next test, in whatever order, finds it where pytest reads it."""
+def log_as_at_first() -> None:
+    """A command sends seqgen's log to stderr alone, also one that a fixture ran: each test finds it where pytest reads it."""
     logger = logging.getLogger("seqgen_cli")
-    propagate, level, handlers = logger.propagate, logger.level, list(logger.handlers)
-    yield
-    logger.propagate = propagate
-    logger.setLevel(level)
-    logger.handlers[:] = handlers
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
+    logger.handlers.clear()

@@ -153,13 +153,15 @@ class _Sampled(CountedLayer):
 
     def log_kq(self, words: Tensor) -> Tensor:
         """log(K q) of words, of any shape, in the dtype that the device adds up in."""
-        weight = wide(self.weight_V[words])
+        few = words.numel() < self.vocab_size  # else each word's logarithm is taken once
+        weight = wide(self.weight_V[words] if few else self.weight_V)
         log_mass = {
             "unigram": lambda: self.alpha * weight.log(),
             "uniform": lambda: torch.zeros_like(weight),
             "log_uniform": lambda: weight.reciprocal().log1p().log(),
         }[self.proposal]()
-        return log_mass - self.log_mass + math.log(self.samples)
+        log_kq = log_mass - self.log_mass + math.log(self.samples)
+        return log_kq if few else log_kq[words]
 
 
 class ImportanceSampling(_Sampled):
