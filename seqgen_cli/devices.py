@@ -1,4 +1,4 @@
-"""What a device can do: whoever needs to know asks here, and nobody guesses from a device's name.
+"""What devices there are, and what each can do: whoever needs to know asks here, and nobody guesses from a name.
 
 The dtype in which it adds up, in what its recurrent cells run, autocast, and waiting for it.
 """
@@ -11,6 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from seqgen_cli.errors import RequestError
+
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 WITHOUT_FLOAT64 = {"mps"}
@@ -18,6 +20,29 @@ WITHOUT_FLOAT64 = {"mps"}
 
 _AUTOCAST: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _LEAST = {torch.float64: 1e-290, torch.float32: 1e-30}
+
+
+def find(name: str, local_rank: int) -> torch.device:
+    """The device of this name (auto, cpu, cuda, cuda:N, mps, meta) for a machine's process of this number.
+
+    Raises:
+        RequestError: the machine has none.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", local_rank)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if name.startswith("cuda"):
+        index = int(name[5:]) if ":" in name else local_rank
+        if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+            count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+            raise RequestError(
+                f"runtime.device={name}: this machine has {count} usable CUDA devices. Use runtime.device=auto or cpu."
+            )
+        return torch.device("cuda", index)
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise RequestError("runtime.device=mps: torch finds no Apple GPU here. Use runtime.device=auto or cpu.")
+    return torch.device(name)
 
 
 def sum_dtype(device: torch.device) -> torch.dtype:
@@ -80,6 +105,12 @@ def cell_precision(device: torch.device, precision: Precision) -> Literal["fp32"
     with float32's range and three bits more than bf16.
     """
     return "tf32" if device.type == "cuda" and precision != "fp32" else "fp32"
+
+
+def choose_kernels(device: torch.device, precision: Precision) -> None:
+    """Tell torch what float32's products are worth: those of matrices, and those of cuDNN, which runs recurrent cells."""
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = cell_precision(device, precision) == "tf32"
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:

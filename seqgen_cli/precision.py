@@ -65,8 +65,9 @@ def settle_precision(runtime: Runtime, networks: Networks, batch: Callable[[int]
             measure(runtime.device, networks, batch or partial(stand_in, *networks[0])) if runtime.is_main else None
         )
         assert rates is not None
-        if runtime.precision_is_open:
-            runtime.settle(rates.best)
+        chosen_here = runtime.precision_is_open
+        runtime.settle(rates.best if chosen_here else "bf16")  # and its kernels, which the measurement changed
+        if chosen_here:
             _log.info(
                 "runtime.precision=auto takes %s: the model reads %s tokens a second in fp32, %s in bf16.",
                 rates.best,
@@ -107,6 +108,7 @@ def measure(device: torch.device, networks: Networks, batch: Callable[[int], Bat
 
 
 def _seconds(device: torch.device, networks: Networks, batch: Batch, precision: Precision) -> float:
+    devices.choose_kernels(device, precision)
     return timed(partial(_pass, device, networks, batch, precision), device)
 
 

@@ -72,7 +72,7 @@ class Runtime:
         cache_folder: str | None = None,
         runs_folder: str = "runs",
     ) -> None:
-        self.device = _find_device(device)
+        self.device = devices.find(device, int(os.environ.get("LOCAL_RANK", 0)))
         self._precision = precision
         self.threads = threads
         self.workers = workers
@@ -134,16 +134,14 @@ class Runtime:
         return self
 
     def choose_kernels(self) -> None:
-        """Tell torch which precision float32's products have: for matrices, and by cuDNN, which runs recurrent cells.
+        """Tell torch what float32's products are worth in this precision.
 
         Raises:
             RequestError: the precision is not to be had on this device.
         """
         if self._precision == "fp16" and devices.is_host(self.device):
             raise RequestError("runtime.precision=fp16 needs a GPU. On a CPU use bf16 or fp32.")
-        torch.set_float32_matmul_precision("high" if self._precision == "tf32" else "highest")
-        cells = "fp32" if self._precision == "auto" else devices.cell_precision(self.device, self._precision)
-        torch.backends.cudnn.allow_tf32 = cells == "tf32"
+        devices.choose_kernels(self.device, "fp32" if self._precision == "auto" else self._precision)
 
     def seed(self, *parts: int) -> None:
         """Seed Python, numpy and torch from these numbers: (seed,) alike on all ranks, (seed, rank) each its own."""
@@ -206,25 +204,6 @@ class Runtime:
     def run_folder(self, values: Mapping[str, Any]) -> Path:
         """Where the run of this config (plain data, with its `choices`) is kept: `<runs_folder>/<run_name>`."""
         return self.runs_folder / run_name(values)
-
-
-def _find_device(name: str) -> torch.device:
-    local = int(os.environ.get("LOCAL_RANK", 0))
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", local)
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    if name.startswith("cuda"):
-        index = int(name[5:]) if ":" in name else local
-        if not torch.cuda.is_available() or index >= torch.cuda.device_count():
-            count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-            raise RequestError(
-                f"runtime.device={name}: this machine has {count} usable CUDA devices. Use runtime.device=auto or cpu."
-            )
-        return torch.device("cuda", index)
-    if name == "mps" and not torch.backends.mps.is_available():
-        raise RequestError("runtime.device=mps: torch finds no Apple GPU here. Use runtime.device=auto or cpu.")
-    return torch.device(name)
 
 
 def _reduce(values: dict[str, Any], device: torch.device | str) -> dict[str, Any]:

@@ -65,6 +65,8 @@ def fake_clock(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float]) -> li
 )
 def test_auto_takes_bf16_where_it_wins_by_more_than_chance(monkeypatch, caplog, bf16: float, taken: str) -> None:
     seen = fake_clock(monkeypatch, {"fp32": 1.0, "bf16": bf16})
+    kernels: list[str] = []
+    monkeypatch.setattr(devices, "choose_kernels", lambda device, asked: kernels.append(asked))
     runtime = Runtime(device="cpu", precision="auto")
     with caplog.at_level("INFO", "seqgen_cli.precision"):
         precision.settle_precision(runtime, [networks("transformer")], lambda rows: random_batch(batch_size=5))
@@ -74,6 +76,7 @@ def test_auto_takes_bf16_where_it_wins_by_more_than_chance(monkeypatch, caplog, 
         f"runtime.precision=auto takes {taken}: the model reads {tokens:,} tokens a second in fp32, {tokens / bf16:,.0f} in bf16."
     ]
     assert seen.count("bf16") == (1 if bf16 == 30.0 else 4)  # hopeless: not tried again
+    assert kernels == [*seen, taken]  # each pass with its own, and then those of what was taken
 
 
 def test_a_pass_is_as_long_as_can_be_timed_or_the_whole_batch(monkeypatch) -> None:
