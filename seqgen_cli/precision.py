@@ -30,7 +30,8 @@ _log = logging.getLogger(__name__)
 Networks = Sequence[tuple[Any, Any]]
 """(model, output layer) of one network or of several that predict together."""
 
-_LONG_ENOUGH = 0.2  # seconds of a pass that is timed
+_LONG_ENOUGH, _TOO_LONG = 0.2, 1.0  # seconds of a pass that is timed
+_IN_PROPORTION = 1.7  # times as long for twice the rows, a pass has outgrown what every pass costs, such as adding gradients
 _HOPELESS = 3  # times as slow as fp32, bf16 is not tried again
 _REPEATS = 3
 _MARGIN = 1.05  # by which bf16 must be faster: it costs accuracy
@@ -94,9 +95,11 @@ def measure(device: torch.device, networks: Networks, batch: Callable[[int], Bat
     with torch.random.fork_rng([]):
         made = batch(rows).to(device)
         _seconds(device, networks, made, "fp32")  # the first pass also gets memory
-        while (taken := _seconds(device, networks, made, "fp32")) < _LONG_ENOUGH and len(made) == rows:
+        before, taken = float("inf"), _seconds(device, networks, made, "fp32")
+        while len(made) == rows and taken < max(_LONG_ENOUGH, min(_TOO_LONG, _IN_PROPORTION * before)):
             rows *= 2
             made = batch(rows).to(device)
+            before, taken = taken, _seconds(device, networks, made, "fp32")
         best: dict[Precision, float] = {"fp32": taken, "bf16": _seconds(device, networks, made, "bf16")}
         for _ in range(_REPEATS):
             if best["bf16"] > _HOPELESS * best["fp32"]:

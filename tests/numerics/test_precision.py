@@ -79,19 +79,26 @@ def test_auto_takes_bf16_where_it_wins_by_more_than_chance(monkeypatch, caplog, 
     assert kernels == [*seen, taken]  # each pass with its own, and then those of what was taken
 
 
-def test_a_pass_is_as_long_as_can_be_timed_or_the_whole_batch(monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("fixed", "of_row", "most", "expected"),
+    [
+        (0.0, 0.03, 99, [1, 1, 2, 4, 8]),  # 8 rows are the first to take 0.2 s
+        (0.0, 0.03, 3, [1, 1, 2, 3]),  # the whole batch
+        (0.2, 0.02, 99, [1, 1, 2, 4, 8, 16, 32, 64]),  # with 64 rows, what they cost outweighs what every pass does
+        (0.6, 0.3, 99, [1, 1, 2]),  # a second is enough
+        (3.0, 0.1, 99, [1, 1]),
+    ],
+)
+def test_a_pass_is_long_enough_to_be_timed(monkeypatch, fixed: float, of_row: float, most: int, expected: list[int]) -> None:
     rows: list[int] = []
 
     def seconds(device: Any, networks: Any, batch: Any, asked: str) -> float:
         rows.append(len(batch))
-        return len(batch) * 0.03
+        return fixed + len(batch) * of_row
 
     monkeypatch.setattr(precision, "_seconds", seconds)
-    precision.measure(CPU, [], lambda count: random_batch(batch_size=count))
-    assert rows[:5] == [1, 1, 2, 4, 8] and set(rows[5:]) == {8}  # 8 rows are the first to take 0.2 s
-    rows.clear()
-    precision.measure(CPU, [], lambda count: random_batch(batch_size=min(count, 3)))
-    assert rows[:4] == [1, 1, 2, 3] and set(rows[4:]) == {3}
+    precision.measure(CPU, [], lambda count: random_batch(batch_size=min(count, most)))
+    assert rows[: len(expected)] == expected and set(rows[len(expected) :]) == {expected[-1]}
 
 
 @pytest.mark.parametrize(("bf16", "warned"), [(8.0, True), (1.0, False), (0.5, False)])
