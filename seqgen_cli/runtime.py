@@ -13,6 +13,7 @@ import os
 import random
 import re
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -242,6 +243,9 @@ def is_main() -> bool:
 def shut_down() -> None:
     """Leave the process group, if one was joined."""
     if dist.is_available() and dist.is_initialized():
+        # torch joins gloo's threads without letting go of Python's lock, and seen with 2.7, a thread that drops the last exchange
+        # may wait for that very lock, for ever. By then it has dropped it.
+        time.sleep(0.2)
         dist.destroy_process_group()
 
 
