@@ -50,18 +50,21 @@ class Rates:
         return "bf16" if self.bf16 > _MARGIN * self.fp32 else "fp32"
 
 
-def settle_precision(runtime: Runtime, networks: Networks, batch: Callable[[int], Batch] | None = None) -> None:
+def settle_precision(
+    runtime: Runtime, networks: Networks, batch: Callable[[int], Batch] | None = None, kept: Precision | None = None
+) -> None:
     """Give the runtime the precision that `auto` stands for, the same on all ranks; say so, and where a bf16 asked for is slow.
 
     Args:
         networks: on the runtime's device. In training mode their backward pass is timed too.
         batch: makes one of at most this many rows, of those that they will read; None: of made-up texts of 32 tokens.
+        kept: the precision of the run that goes on, which it keeps; nothing is measured then.
     """
-    if runtime.device == torch.device("meta"):  # nothing is computed there
-        if runtime.precision_is_open:
-            runtime.settle("fp32")
-        return
-    if runtime.precision_is_open or runtime.precision == "bf16":
+    if kept is not None:
+        runtime.settle(kept)
+    elif runtime.device == torch.device("meta"):  # nothing is computed there
+        runtime.settle("fp32" if runtime.precision_is_open else runtime.precision)
+    elif runtime.precision_is_open or runtime.precision == "bf16":
         rates = runtime.broadcast(
             measure(runtime.device, networks, batch or partial(stand_in, *networks[0])) if runtime.is_main else None
         )

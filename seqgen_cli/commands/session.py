@@ -25,6 +25,7 @@ from seqgen_cli.commands.validation import LanguageModelValidation, TranslatorVa
 from seqgen_cli.data.batching import Batching, TrainStream
 from seqgen_cli.data.prepare import Prepared
 from seqgen_cli.data.tokenizers import save_pair
+from seqgen_cli.devices import Precision
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import make_dense
 from seqgen_cli.measure import PeakMemory
@@ -66,10 +67,8 @@ class Session:
         self.model, self.output, self.objective = make_networks(config, prepared)
         start.load({"model": self.model, "output": self.output})
         self.objective.to(runtime.device).train()
-        if state is not None and "precision" in state:
-            runtime.settle(state["precision"])
-        else:
-            settle_for_training(config, runtime, self.model, self.output, prepared.splits["train"])
+        kept = state.get("precision") if state else None  # a checkpoint of before has none
+        settle_for_training(config, runtime, self.model, self.output, prepared.splits["train"], kept)
         if runtime.compile:
             self.model.hidden_states = torch.compile(self.model.hidden_states, dynamic=True)
         encode_once(config, self.model, runtime, prepared, ("train", "valid"))
@@ -265,15 +264,17 @@ class Session:
         self.journal.close()
 
 
-def settle_for_training(config: DictConfig, runtime: Runtime, model: Any, output: OutputLayer, train: Any) -> None:
-    """Settle the precision on a batch of the training split, that in the middle of the first epoch."""
+def settle_for_training(
+    config: DictConfig, runtime: Runtime, model: Any, output: OutputLayer, train: Any, kept: Precision | None = None
+) -> None:
+    """Settle the precision on a batch of the training split, that in the middle of the first epoch; or as `kept`."""
 
     @cache
     def middle() -> np.ndarray:
         plan = build.make(config.batching, "batching").plan(train.lengths_nk, config.seed, 0)
         return np.asarray(plan[len(plan) // 2])
 
-    settle_precision(runtime, [(model, output)], lambda rows: train.batch(middle()[:rows]))
+    settle_precision(runtime, [(model, output)], lambda rows: train.batch(middle()[:rows]), kept)
 
 
 def keep_dense(output: OutputLayer, optimizer: Any, averaged: bool, runtime: Runtime) -> list[str]:

@@ -123,6 +123,10 @@ def test_in_what_cells_run_is_said_once(monkeypatch, caplog, model: str, cells: 
         precision.settle_precision(Runtime(device="cpu", precision="auto"), [networks(model)])
         precision.settle_precision(Runtime(device="cpu", precision="fp32"), [networks(model)])
     said = [record.getMessage() for record in caplog.records[1:]]
+    with caplog.at_level("INFO", "seqgen_cli.precision"):
+        caplog.clear()
+        precision.settle_precision(Runtime(device="cpu", precision="auto"), [networks(model)], kept="bf16")
+    assert said == [record.getMessage() for record in caplog.records]  # a run that goes on says it, too
     assert said == (["Recurrent cells run in float32; bf16 is for the other products."] if cells else [])
 
 
