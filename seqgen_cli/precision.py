@@ -65,30 +65,26 @@ def settle_precision(
     elif runtime.device == torch.device("meta"):  # nothing is computed there
         runtime.settle("fp32" if runtime.precision_is_open else runtime.precision)
     elif runtime.precision_is_open or runtime.precision == "bf16":
-        rates = runtime.broadcast(
-            measure(runtime.device, networks, batch or partial(stand_in, *networks[0])) if runtime.is_main else None
-        )
-        assert rates is not None
-        chosen_here = runtime.precision_is_open
-        runtime.settle(rates.best if chosen_here else "bf16")  # and its kernels, which the measurement changed
-        if chosen_here:
-            _log.info(
-                "runtime.precision=auto takes %s: the model reads %s tokens a second in fp32, %s in bf16.",
-                rates.best,
-                f"{rates.fp32:,.0f}",
-                f"{rates.bf16:,.0f}",
-            )
-        elif rates.bf16 < rates.fp32 / _MARGIN and runtime.is_main:
-            _log.warning(
-                "runtime.precision=bf16 is slower here than fp32: the model reads %s tokens a second against %s. "
-                "Use runtime.precision=auto, which takes the faster one.",
-                f"{rates.bf16:,.0f}",
-                f"{rates.fp32:,.0f}",
-            )
+        _settle_by_measuring(runtime, networks, batch or partial(stand_in, *networks[0]))
     cells = any(isinstance(module, nn.RNNBase) for network in networks for part in network for module in part.modules())
     if cells and runtime.precision in ("bf16", "fp16"):
         kind = "float32 (TF32)" if devices.cell_precision(runtime.device, runtime.precision) == "tf32" else "float32"
         _log.info("Recurrent cells run in %s; %s is for the other products.", kind, runtime.precision)
+
+
+def _settle_by_measuring(runtime: Runtime, networks: Networks, batch: Callable[[int], Batch]) -> None:
+    rates = runtime.broadcast(measure(runtime.device, networks, batch) if runtime.is_main else None)
+    assert rates is not None
+    chosen_here = runtime.precision_is_open
+    runtime.settle(rates.best if chosen_here else "bf16")  # and its kernels, which the measurement changed
+    fp32, bf16 = f"{rates.fp32:,.0f}", f"{rates.bf16:,.0f}"
+    if chosen_here:
+        _log.info(f"runtime.precision=auto takes {rates.best}: the model reads {fp32} tokens a second in fp32, {bf16} in bf16.")
+    elif rates.bf16 < rates.fp32 / _MARGIN and runtime.is_main:
+        _log.warning(
+            f"runtime.precision=bf16 is slower here than fp32: the model reads {bf16} tokens a second against {fp32}. "
+            "Use runtime.precision=auto, which takes the faster one."
+        )
 
 
 def measure(device: torch.device, networks: Networks, batch: Callable[[int], Batch]) -> Rates:
