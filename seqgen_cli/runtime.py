@@ -243,8 +243,8 @@ def is_main() -> bool:
 def shut_down() -> None:
     """Leave the process group, if one was joined."""
     if dist.is_available() and dist.is_initialized():
-        # torch joins gloo's threads without letting go of Python's lock, and seen with 2.7, a thread that drops the last exchange
-        # may wait for that very lock, for ever. By then it has dropped it.
+        # torch (2.7, at least) joins gloo's threads while it holds Python's lock. One that is just letting go of an exchange
+        # waits for that lock, and both hang: leave it the time to be done.
         time.sleep(0.2)
         dist.destroy_process_group()
 
