@@ -1,4 +1,5 @@
 # make demo: install, train on the built-in phrasebook, evaluate, translate. make test: everything that must hold.
+# make faults: puts faults into the code, one at a time, and says which the tests let pass (WORDS="outputs tree" chooses some).
 # make bounds: the tests with the lowest versions that pyproject.toml allows, and with the newest there are.
 PYTHON ?= python3
 PYTHON_LOWEST ?= $(PYTHON)
@@ -7,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS := runs/demo
 
-.PHONY: demo test lint bounds bounds-lowest bounds-newest install install-dev clean
+.PHONY: demo test lint faults bounds bounds-lowest bounds-newest install install-dev clean
 
 demo: install
 	$(BIN)/seqgen train experiment=demo runtime.runs_folder=$(RUNS)
@@ -25,6 +26,9 @@ lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+faults: install-dev
+	$(BIN)/python -m tests.inject $(WORDS)
 
 bounds: bounds-lowest bounds-newest
 
