@@ -92,8 +92,11 @@ def copy_of(root: Path) -> Iterator[Path]:
     """The code, its choices and its tests in a folder of their own, where Python finds them before what is installed."""
     with tempfile.TemporaryDirectory(prefix="seqgen-fault-") as folder:
         tree = Path(folder) / root.name
-        left_out = shutil.ignore_patterns(".*", "runs", "outputs", "build", "dist", "*.egg-info", "__pycache__")
-        shutil.copytree(root, tree, ignore=left_out)
+        for part in ("seqgen_cli", "configs", "tests", "recipes", "docs"):
+            if (root / part).is_dir():
+                shutil.copytree(root / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in filter(Path.is_file, root.iterdir()):
+            shutil.copy(file, tree)
         (tree / "seqgen_cli" / "configs").symlink_to(tree / "configs")
         yield tree
 

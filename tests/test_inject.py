@@ -12,13 +12,14 @@ FAULTS = read(LIST.read_text(encoding="utf-8").splitlines())
 
 TOY = {
     "seqgen_cli/__init__.py": "",
-    "seqgen_cli/sums.py": "def add(a, b):\n    return a + b  # the sum\n\n\ndef double(a):\n    return a + a\n",
+    "seqgen_cli/outputs/__init__.py": "",
+    "seqgen_cli/outputs/sums.py": "def add(a, b):\n    return a + b  # the sum\n\n\ndef double(a):\n    return a + a\n",
     "configs/__init__.py": "",
     "configs/sums.yaml": "start: 1\n",
     "tests/__init__.py": "",
     "tests/test_sums.py": """
 from importlib import resources
-from seqgen_cli.sums import add, double
+from seqgen_cli.outputs.sums import add, double
 
 def test_add():
     assert add(2, 3) == 5
@@ -44,7 +45,7 @@ def toy(tmp_path: Path) -> Path:
     return tmp_path / "toy"
 
 
-def fault(text: str, replacement: str, test: str, file: str = "seqgen_cli/sums.py") -> Fault:
+def fault(text: str, replacement: str, test: str, file: str = "seqgen_cli/outputs/sums.py") -> Fault:
     return Fault("toy", file, text, replacement, f"tests/test_sums.py -k '{test}'")
 
 

@@ -17,7 +17,8 @@ from torch import Tensor
 class Batch:
     """Token ids of B examples; absent parts are None (a language model has no source, a classifier no target).
 
-    index_B: which example of its data set each row is, so that order can be restored and noise drawn per example.
+    index_B: which example of its data set each row is, so that order can be restored and noise drawn per example; in training
+        its number in the epoch, which differs between copies of one example (Weighted.examples_of_epoch).
     source_BS, source_lengths_B: source ids, each ending in `</s>`; the true lengths, `</s>` included.
     inputs_BT, targets_BT, target_lengths_B: `<s> y1 ..` and `y1 .. </s>`.
     valid_N: flat indices into B x T of the target positions to predict, in row order: all real ones, or, where a text is

@@ -23,7 +23,8 @@ from seqgen_cli.data.batch import Batch
 
 
 class Examples(Protocol):
-    """What a stream reads: a Dataset, or whatever offers this much of it."""
+    """What a stream reads: a Dataset, or whatever offers this much of it. Of n examples, an epoch's number i + c n is example
+    i, for the c-th time after the first."""
 
     @property
     def lengths_nk(self) -> np.ndarray: ...
@@ -146,10 +147,11 @@ class TrainStream:
         )
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
-        """The batches of an epoch as example indices."""
-        examples = self._dataset.examples_of_epoch(epoch, self._seed)
-        plan = self._batching.plan(self._dataset.lengths_nk[examples], self._seed, epoch)
-        return [examples[rows] for rows in plan]
+        """The batches of an epoch, examples numbered as the data set numbers those of an epoch."""
+        numbers = self._dataset.examples_of_epoch(epoch, self._seed)
+        lengths_nk = self._dataset.lengths_nk
+        plan = self._batching.plan(lengths_nk[numbers % len(lengths_nk)], self._seed, epoch)
+        return [numbers[rows] for rows in plan]
 
     def _locate(self, number: int) -> tuple[int, list[np.ndarray], int]:
         """Epoch, its plan, and the position in it of global batch `number`."""
@@ -165,7 +167,7 @@ class TrainStream:
         return epoch, plan, number
 
     def where(self) -> Iterator[tuple[np.ndarray, int]]:
-        """Example indices and epoch of each of this rank's batches."""
+        """The examples' numbers and the epoch of each of this rank's batches."""
         epoch, plan, position = self._locate(self._start)
         position += self._rank
         while True:
@@ -178,7 +180,8 @@ class TrainStream:
 
     def indices(self, batches: int) -> list[int]:
         """The examples of this rank's first batches, each once."""
-        return sorted({int(index) for rows, _ in islice(self.where(), batches) for index in rows})
+        count = len(self._dataset.lengths_nk)
+        return sorted({int(number) % count for numbers, _ in islice(self.where(), batches) for number in numbers})
 
 
 class _Mine:

@@ -55,8 +55,8 @@ class BlockDataset(Weighted):
         return (ends_n - starts_n + np.minimum(starts_n, self._context)).astype(np.int32)[:, None]
 
     def batch(self, indices: Sequence[int] | np.ndarray, epoch: int | None = None) -> Batch:
-        """Collate blocks; they are the same in every epoch."""
-        starts_B, ends_B = self._spans(indices)
+        """Collate blocks, numbered as by `examples_of_epoch`; they are the same in every epoch."""
+        starts_B, ends_B = self._spans(self.examples(indices))
         context_B = np.minimum(starts_B, self._context)
         windows = [self._stream(*span) for span in zip(starts_B - context_B - 1, ends_B, strict=True)]
         return make_block_batch(indices, windows, context_B, self._target.tokenizer.pad)
@@ -65,9 +65,9 @@ class BlockDataset(Weighted):
         """Characters of the lines; None of a part of the blocks, whose ends are not those of lines."""
         return sum(map(len, self._target.lines())) if limit is None else None
 
-    def _spans(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _spans(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The first token that each of these blocks predicts, and the end of them."""
-        starts = np.asarray(indices, dtype=np.int64) * self._block
+        starts = blocks * self._block
         return starts, np.minimum(starts + self._block, self._starts[-1])
 
     def _stream(self, start: int, end: int) -> np.ndarray:

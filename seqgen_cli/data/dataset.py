@@ -41,7 +41,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Subword sampling: see Tokenizer.encode_sampled. Each line's draw depends on (seed, epoch, side, example) alone."""
+    """Subword sampling: see Tokenizer.encode_sampled. Each line's draw depends on (seed, epoch, side, example's number) alone."""
 
     alpha: float
     nbest: int
@@ -69,16 +69,25 @@ class Weighted:
         return all(weight == int(weight) for weight in self._weights)
 
     def examples_of_epoch(self, epoch: int, seed: int) -> np.ndarray:
-        """The examples that an epoch sees, int64: weight w of a corpus of m pairs gives floor(w) times all of them, and
-        round((w - floor(w)) m) more: the next ones, epoch by epoch, in a random order fixed by the seed."""
+        """What an epoch sees, int64: weight w of a corpus of m pairs gives floor(w) times all of them, and
+        round((w - floor(w)) m) more: the next ones, epoch by epoch, in a random order fixed by the seed.
+
+        Of n examples, number i + c n is example i for the c-th time after the first: copies have numbers, and so random
+        draws, of their own.
+        """
         chosen, start = [], 0
         for part, (count, weight) in enumerate(zip(self._parts, self._weights, strict=True)):
-            chosen.append(np.tile(np.arange(start, start + count), int(weight)))
+            chosen += [np.arange(start, start + count) + copy * len(self) for copy in range(int(weight))]
             if share := round((weight - int(weight)) * count):
                 order = np.random.default_rng([seed, part]).permutation(count)
-                chosen.append(start + order[np.arange(epoch * share, (epoch + 1) * share) % count])
+                more = start + order[np.arange(epoch * share, (epoch + 1) * share) % count]
+                chosen.append(more + int(weight) * len(self))
             start += count
         return np.concatenate(chosen)
+
+    def examples(self, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The examples that these numbers of an epoch stand for."""
+        return np.asarray(numbers, dtype=np.int64) % len(self)
 
 
 class Dataset(Weighted):
@@ -122,7 +131,8 @@ class Dataset(Weighted):
         return np.stack(sides, axis=1)
 
     def batch(self, indices: Sequence[int] | np.ndarray, epoch: int | None = None) -> Batch:
-        """Collate examples; given an epoch, subwords are sampled anew for it if the data set samples.
+        """Collate examples, given as `examples_of_epoch` numbers them, which is how the batch names them; given an epoch,
+        subwords are sampled anew for it if the data set samples.
 
         Sampled segmentations are longer than the stored ones that batching goes by: a batch may hold more tokens than
         its bound.
@@ -158,12 +168,13 @@ class Dataset(Weighted):
         """Characters of the target text, of the first `limit` examples or of all."""
         return sum(map(len, self.target_lines(np.arange(len(self))[:limit])))
 
-    def _tokens(self, name: str, side: Side, indices: Sequence[int] | np.ndarray, epoch: int | None) -> list[np.ndarray]:
+    def _tokens(self, name: str, side: Side, numbers: Sequence[int] | np.ndarray, epoch: int | None) -> list[np.ndarray]:
+        examples = self.examples(numbers)
         if epoch is None or self._sampling is None:
-            return [side.tokens[index] for index in indices]
+            return [side.tokens[example] for example in examples]
         assert isinstance(side.tokenizer, Tokenizer)
-        seeds = [_seed(self._sampling.seed, epoch, name, int(index)) for index in indices]
-        return side.tokenizer.encode_sampled(side.lines(indices), seeds, self._sampling.alpha, self._sampling.nbest)
+        seeds = [_seed(self._sampling.seed, epoch, name, int(number)) for number in numbers]
+        return side.tokenizer.encode_sampled(side.lines(examples), seeds, self._sampling.alpha, self._sampling.nbest)
 
 
 def open_side(text: Path, tokens: Path, split: str, side: str, tokenizer: TextTokenizer) -> Side:

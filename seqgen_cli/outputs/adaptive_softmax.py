@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from seqgen_cli.devices import wide
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import places
-from seqgen_cli.outputs.base import NoiseKey, banned, row_chunks, single
+from seqgen_cli.outputs.base import NoiseKey, banned, linear_scores, row_chunks, single
 from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum
 from seqgen_cli.outputs.draws import excluded, pick, pick_word, remaining
 from seqgen_cli.outputs.frequencies import CountedLayer, by_frequency
@@ -181,7 +180,7 @@ class AdaptiveSoftmax(CountedLayer):
 
     def _head(self, hidden_ND: Tensor) -> Tensor:
         """log p of the head's words and of the clusters: (N, H)."""
-        return single(linear(hidden_ND, self.head.weight, self.head.bias)).log_softmax(-1)
+        return linear_scores(hidden_ND, self.head.weight, self.head.bias).log_softmax(-1)
 
     def _tail(self, hidden_RD: Tensor, number: int) -> Tensor:
         """log p of a cluster's words, given the cluster: (R, T)."""

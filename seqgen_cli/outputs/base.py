@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
-from seqgen_cli.devices import wide
+from seqgen_cli.devices import autocast_dtype, no_autocast, wide
 from seqgen_cli.layers.random import Key
 
 _CHUNK_ELEMENTS = 1 << 22
@@ -146,6 +147,20 @@ def sample_of(
 def single(scores: Tensor) -> Tensor:
     """The scores in float32 at least: a product may be of lower precision (autocast), what follows must not."""
     return scores.float() if scores.dtype in (torch.bfloat16, torch.float16) else scores
+
+
+def linear_scores(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
+    """w_v . h + b_v: (N, V), in float32 at least. Under autocast the product alone is rounded: a bias of a rare word's size,
+    -12, rounded with it would leave steps of 0.06."""
+    if bias_V is None or autocast_dtype(weight_VD.device) is None:
+        return single(linear(hidden_ND, weight_VD, bias_V))
+    return single(linear(hidden_ND, weight_VD)).add_(bias_V)
+
+
+def exact_scores(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor) -> Tensor:
+    """The same, outside autocast: of tables whose rows `score` multiplies one by one, or by groups, in the weight's dtype."""
+    with no_autocast(weight_VD.device):
+        return linear(hidden_ND.to(weight_VD.dtype), weight_VD, bias_V)
 
 
 def sample_from(

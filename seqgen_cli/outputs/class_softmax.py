@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from seqgen_cli.devices import wide
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import RowTable
 from seqgen_cli.outputs import groupings
-from seqgen_cli.outputs.base import OutputLayer, banned, of_rows, row_chunks, single, topk_of
+from seqgen_cli.outputs.base import OutputLayer, banned, exact_scores, linear_scores, of_rows, row_chunks, topk_of
 from seqgen_cli.outputs.draws import excluded, pick, pick_word, remaining
 from seqgen_cli.outputs.frequencies import by_frequency, floored, shuffled
 from seqgen_cli.outputs.grouped import Block, blocks, log_probs_of, word_log_probs
@@ -171,7 +170,7 @@ class ClassSoftmax(OutputLayer):
 
     def _sorted_log_probs(self, hidden_ND: Tensor) -> Tensor:
         """All words' log-probabilities, words sorted by class."""
-        score_NV = single(linear(hidden_ND, self.words.weight, self.word_bias))
+        score_NV = exact_scores(hidden_ND, self.words.weight, self.word_bias)
         log_z_NC = torch.stack([part_NG.logsumexp(1) for part_NG in score_NV.split(self.size_C, dim=1)], dim=1)
         return score_NV + (self._class_log_probs(hidden_ND) - log_z_NC).index_select(1, self.class_of_V[self.word_V])
 
@@ -183,7 +182,7 @@ class ClassSoftmax(OutputLayer):
         return best_Nk, self.word_V[place_Nk]
 
     def _class_log_probs(self, hidden_ND: Tensor) -> Tensor:
-        return single(linear(hidden_ND, self.class_weight, self.class_bias)).log_softmax(-1)
+        return linear_scores(hidden_ND, self.class_weight, self.class_bias).log_softmax(-1)
 
     def _plan(self, class_N: Tensor) -> list[Block]:
         """The blocks of positions sorted by class. Here the host waits for the device."""

@@ -21,9 +21,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from seqgen_cli.devices import no_autocast
 from seqgen_cli.layers.rows import RowTable, row_gradient
-from seqgen_cli.outputs.base import single
+from seqgen_cli.outputs.base import exact_scores
 
 _KEEP_ELEMENTS = 1 << 22
 """Log-probabilities kept for the backward, in all, and computed at once."""
@@ -49,7 +48,7 @@ def blocks(count_C: Sequence[int], start_C: Sequence[int], size_C: Sequence[int]
 def log_probs_of(block: Block, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor) -> Tensor:
     """log p(v | group, h) of every word of the block's group at its positions: (C, G)."""
     weight_GD, bias_G = weight_VD[block.words], bias_V[block.words]
-    return single(torch.nn.functional.linear(hidden_ND[block.positions], weight_GD, bias_G)).log_softmax(-1)
+    return exact_scores(hidden_ND[block.positions], weight_GD, bias_G).log_softmax(-1)
 
 
 def word_log_probs(hidden_ND: Tensor, table: RowTable, bias_V: Tensor, word_N: Tensor, plan: Sequence[Block]) -> Tensor:
@@ -67,12 +66,11 @@ class _WordLogProbs(torch.autograd.Function):
         ctx.plan, ctx.sparse, ctx.kept = plan, sparse, []
         room = _KEEP_ELEMENTS if any(ctx.needs_input_grad) else 0
         found_N = hidden_ND.new_zeros(hidden_ND.shape[0])
-        with no_autocast(weight_VD.device):
-            for block in plan:
-                log_p_CG = log_probs_of(block, hidden_ND, weight_VD, bias_V)
-                found_N[block.positions] = log_p_CG.gather(1, word_N[block.positions, None]).squeeze(1)
-                room -= log_p_CG.numel()
-                ctx.kept.append(log_p_CG if room >= 0 else None)
+        for block in plan:
+            log_p_CG = log_probs_of(block, hidden_ND, weight_VD, bias_V)
+            found_N[block.positions] = log_p_CG.gather(1, word_N[block.positions, None]).squeeze(1)
+            room -= log_p_CG.numel()
+            ctx.kept.append(log_p_CG if room >= 0 else None)
         return found_N
 
     @staticmethod

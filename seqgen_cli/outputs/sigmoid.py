@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from seqgen_cli.errors import RequestError
-from seqgen_cli.outputs.base import OutputLayer
+from seqgen_cli.outputs.base import OutputLayer, linear_scores
 
 
 class Sigmoid(OutputLayer):
@@ -46,5 +46,4 @@ class Sigmoid(OutputLayer):
 
     def _logits(self, hidden_ND: Tensor) -> Tensor:
         """a, never in less than float32: under autocast the product is rounded, the logarithm is not."""
-        logit_N: Tensor = self.logit(hidden_ND).squeeze(-1)
-        return logit_N.float() if logit_N.dtype in (torch.bfloat16, torch.float16) else logit_N
+        return linear_scores(hidden_ND, self.logit.weight, self.logit.bias).squeeze(-1)

@@ -16,7 +16,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from seqgen_cli.devices import wide
-from seqgen_cli.outputs.base import NoiseKey, OutputLayer, row_chunks, sample_from, single
+from seqgen_cli.outputs.base import NoiseKey, OutputLayer, linear_scores, row_chunks, sample_from
 from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum
 from seqgen_cli.outputs.draws import pick
 
@@ -120,7 +120,7 @@ class Softmax(OutputLayer):
         return torch.cat(ids)
 
     def _scores(self, hidden_CD: Tensor) -> Tensor:
-        return single(nn.functional.linear(hidden_CD, self.weight, self.bias))
+        return linear_scores(hidden_CD, self.weight, self.bias)
 
     def _chunks(self, count: int) -> Iterator[slice]:
         return row_chunks(count, self.vocab_size, self.chunk_elements)

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
-from torch.nn.functional import linear, logsigmoid
+from torch.nn.functional import logsigmoid
 
 from seqgen_cli.layers.rows import RowTable, pair_scores, places
 from seqgen_cli.outputs import codes
-from seqgen_cli.outputs.base import single
+from seqgen_cli.outputs.base import exact_scores, linear_scores
 from seqgen_cli.outputs.frequencies import CountedLayer, rarest_first, shuffled
 from seqgen_cli.outputs.tree_search import Expansion, best_leaves, walk
 
@@ -101,7 +101,7 @@ class _TreeLayer(CountedLayer):
         return torch.where(code_NM == 0, 0.0, log_p_NM).sum(1)
 
     def log_probs(self, hidden_ND: Tensor) -> Tensor:
-        lower_NL = single(linear(hidden_ND, self.lower.weight, self.bias[self.dense_nodes :]))
+        lower_NL = exact_scores(hidden_ND, self.lower.weight, self.bias[self.dense_nodes :])
         return self.whole.words(self.whole(torch.cat([self.upper_scores(hidden_ND), lower_NL], dim=1)))
 
     def topk(self, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -126,7 +126,7 @@ class _TreeLayer(CountedLayer):
 
     def upper_scores(self, hidden_ND: Tensor) -> Tensor:
         """Scores of the dense nodes: (N, U)."""
-        return single(linear(hidden_ND, self.upper_weight, self.bias[: self.dense_nodes]))
+        return linear_scores(hidden_ND, self.upper_weight, self.bias[: self.dense_nodes])
 
     def lower_scores(self, hidden_ND: Tensor, node_P: Tensor, position_P: Tensor, start_N: Tensor) -> Tensor:
         """Scores of pairs of a node that is not dense and a position; see `pair_scores`."""

@@ -144,7 +144,7 @@ def test_weights_say_how_often(weighted: Dataset, batching: Batching) -> None:
         examples = len(weighted.examples_of_epoch(epoch, 1))
         seen: Counter[int] = Counter()
         while seen.total() < examples:
-            seen.update(next(batches).index_B.tolist())
+            seen.update((next(batches).index_B % 200).tolist())
         assert seen.total() == examples == 120 + 27 + 75
         counts.append(np.array([seen[index] for index in range(200)]))
     for of_epoch in counts:
@@ -153,6 +153,21 @@ def test_weights_say_how_often(weighted: Dataset, batching: Batching) -> None:
         assert set(of_epoch[150:]) == {1, 2} and of_epoch[150:].sum() == 75
     assert set(sum(counts)[60:150]) == {3}  # ten epochs of 0.3: each pair three times
     assert set(sum(counts)[150:]) == {15}
+
+
+def test_copies_of_an_example_have_numbers_of_their_own(weighted: Dataset, batching: Batching) -> None:
+    """They read the same words; all that is drawn at random by number differs."""
+    numbers = weighted.examples_of_epoch(3, 1)
+    assert len(set(numbers.tolist())) == len(numbers)
+    copies = [numbers[numbers % 200 == example].tolist() for example in range(200)]
+    assert copies[:60] == [[example, example + 200] for example in range(60)]
+    assert all(found in ([], [example]) for example, found in enumerate(copies[60:150], 60))
+    assert all(found in ([example], [example, example + 200]) for example, found in enumerate(copies[150:], 150))
+    first, copy = weighted.batch([7, 170]), weighted.batch([207, 370])
+    assert torch.equal(first.source_BS, copy.source_BS) and torch.equal(first.targets_BT, copy.targets_BT)
+    assert copy.index_B.tolist() == [207, 370]
+    stream = TrainStream(weighted, batching, seed=1)
+    assert stream.indices(stream.batches_per_epoch) == sorted(set((weighted.examples_of_epoch(0, 1) % 200).tolist()))
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 5])
@@ -201,5 +216,7 @@ def test_sampled_subwords_follow_seed_epoch_and_example(tmp_path: Path, kind: st
     assert len(set(several)) > 4
     twin = [tuple(dataset.batch([40], epoch=epoch).source_BS[0].tolist()) for epoch in range(8)]
     assert twin != several  # the same line as example 9, but another example
+    copy = [tuple(dataset.batch([9 + 41], epoch=epoch).source_BS[0].tolist()) for epoch in range(8)]
+    assert copy != several  # the same example, once more in an epoch
     stored = [dataset.batch([9]).source_BS.tolist() for _ in range(3)]
     assert stored[0] == stored[1] == stored[2]  # evaluation does not sample

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+import torch
 
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import BySentences, ByTokens, TrainStream, evaluation_batches
@@ -119,7 +120,10 @@ def test_weights_say_how_often_a_corpus_is_read(folder: Path) -> None:
     dataset = stored(folder, 7, 3, parts=2, weights=[2, 0.25]).splits["train"]
     tokens = len(stream(stored(folder, None, 0)))
     first, second = math.ceil(tokens / 7), math.ceil(2 * tokens / 7) - math.ceil(tokens / 7)
-    seen = Counter(dataset.examples_of_epoch(0, seed=1).tolist())
+    numbers = dataset.examples_of_epoch(0, seed=1)
+    seen = Counter((numbers % len(dataset)).tolist())
+    first_block, copy = dataset.batch([2]), dataset.batch([2 + len(dataset)])
+    assert torch.equal(first_block.inputs_BT, copy.inputs_BT) and len(set(numbers.tolist())) == len(numbers)
     assert {seen[example] for example in range(first)} == {2}
     assert sum(seen[example] for example in range(first, first + second)) == round(second / 4)
 

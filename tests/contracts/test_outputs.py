@@ -331,15 +331,39 @@ def test_rows_do_not_depend_on_each_other(choice: str, vocab_size: int) -> None:
     assert_close(together, alone, rtol=0, atol=1e-12)
 
 
-@every_layer
-@few_and_many
-def test_autocast_rounds_the_products_alone(choice: str, vocab_size: int) -> None:
-    """Where bfloat16 holds every score exactly, it changes nothing."""
+def on_a_grid(choice: str, vocab_size: int, steps: int) -> tuple[OutputLayer, Tensor]:
+    """Hidden vectors of whole numbers and weights of multiples of 1/steps, up to 1: float32 adds their products up exactly, in
+    any order, and bfloat16 holds the sums where steps are few. Biases are what they like."""
     layer, random = output_layer(choice, D, vocab_size, counts(vocab_size)).eval(), torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in layer.parameters():
-            parameter.copy_(torch.randint(-1, 2, parameter.shape, generator=random) / 2)
-    hidden_ND = torch.randint(-1, 2, (20, D), generator=random).float()
+            if parameter.dim() > 1:
+                parameter.copy_(torch.randint(-steps, steps + 1, parameter.shape, generator=random) / steps)
+            else:
+                parameter.copy_(3 * torch.randn(parameter.shape, generator=random) - 6)
+    return layer, torch.randint(-steps, steps + 1, (20, D), generator=random).float()
+
+
+@every_layer
+@few_and_many
+def test_score_is_the_entry_of_the_distribution_under_autocast(choice: str, vocab_size: int) -> None:
+    """And what search finds is sorted by it: products are rounded alike, or in none of them."""
+    layer, hidden_ND = on_a_grid(choice, vocab_size, steps=128)
+    every_word = torch.arange(vocab_size).repeat(20)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        score_NV = layer.score(hidden_ND.repeat_interleave(vocab_size, dim=0), every_word).view(20, vocab_size)
+        log_p_NV = layer.log_probs(hidden_ND)
+        best_Nk, _ = layer.topk(hidden_ND, 2)
+    scale = float(log_p_NV.abs().max())
+    assert_close(score_NV, log_p_NV, rtol=0, atol=1e-6 * scale)
+    assert_close(best_Nk, log_p_NV.topk(2).values, rtol=0, atol=1e-6 * scale)
+
+
+@every_layer
+@few_and_many
+def test_autocast_rounds_the_products_alone(choice: str, vocab_size: int) -> None:
+    """Where bfloat16 holds every product exactly, it changes nothing: biases, such as a rare word's -11.37, are not rounded."""
+    layer, hidden_ND = on_a_grid(choice, vocab_size, steps=2)
     target_N = targets(20, vocab_size)
 
     def figures() -> list[Tensor]:
