@@ -14,7 +14,7 @@ from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.attention import Attention
 from seqgen_cli.models.attention import RecurrentAttention
 from tests.helpers import make_choice, random_batch
-from tests.numerics.test_rnn import loop
+from tests.numerics.test_rnn import Drop, loop
 
 SMALL = {"embedding_size": 6, "hidden_size": 8}
 
@@ -62,9 +62,10 @@ def test_scores_follow_their_formulas(score: str, beams: int) -> None:
 
 
 def reference(
-    model: RecurrentAttention, encoded_SD: Tensor, initial: list[tuple[Tensor, ...]], inputs: Tensor, style: str
+    model: RecurrentAttention, encoded_SD: Tensor, initial: list[tuple[Tensor, ...]], inputs: Tensor, style: str, drop: Drop
 ) -> Any:
-    """Hidden vectors and weights of one sentence: SPEC.md's equations, one step and one layer at a time."""
+    """Hidden vectors and weights of one sentence: SPEC.md's equations, one step and one layer at a time; `drop` acts on what each
+    layer computes."""
 
     def attend(query_D: Tensor) -> tuple[Tensor, Tensor]:
         weight_S = torch.from_numpy(naive_weights(model.attention, query_D.numpy(), encoded_SD.numpy(), "general"))
@@ -81,6 +82,7 @@ def reference(
             vector = torch.cat([vector, fed_D])
         for number, layer in enumerate(model.decoder.layers):
             (output,), states[number] = loop(layer.cell, [vector], states[number])
+            output = drop(output)
             vector = output if layer.skip is None else layer.skip(vector) + output
         if style != "bahdanau":
             context_D, weight_S = attend(vector)
@@ -93,11 +95,13 @@ def reference(
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize("style", ["bahdanau", "luong", "feeding"])
-def test_decoder_equals_a_plain_loop(style: str, residual: bool, cell: str) -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_decoder_equals_a_plain_loop(mark: Any, style: str, residual: bool, cell: str, training: bool) -> None:
     torch.manual_seed(2)
     options = {"style": style if style == "bahdanau" else "luong", "input_feeding": style == "feeding", "score": "general"}
-    options |= {"residual": residual, "cell": cell, "hand_over": "all", **SMALL}
-    model = make_choice("model", "attention", options, source_vocab_size=11, target_vocab_size=13).double().eval()
+    options |= {"residual": residual, "cell": cell, "hand_over": "all", "dropout": 0.3, **SMALL}
+    model = make_choice("model", "attention", options, source_vocab_size=11, target_vocab_size=13).double().train(training)
+    drop: Drop = (lambda value: mark(value, 0.3)) if training else (lambda value: value)
     batch = random_batch(batch_size=3)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -109,14 +113,15 @@ def test_decoder_equals_a_plain_loop(style: str, residual: bool, cell: str) -> N
             source_length, length = int(batch.source_lengths_B[row]), int(batch.target_lengths_B[row])
             initial = [tuple(part[row] for part in layer) for layer in memory.initial.layers]
             encoded_SD = memory.encoded_BSD[row, :source_length]
-            expected_TD, weights_TS = reference(model, encoded_SD, initial, batch.inputs_BT[row, :length], style)
+            expected_TD, weights_TS = reference(model, encoded_SD, initial, batch.inputs_BT[row, :length], style, drop)
             assert_close(hidden[row], expected_TD, rtol=0, atol=1e-11)
             assert_close(alignment_BTS[row, :length, :source_length], weights_TS, rtol=0, atol=1e-11)
 
 
-def test_encoder_outputs_combine_both_directions() -> None:
+def test_encoder_outputs_combine_both_directions(mark: Any) -> None:
     torch.manual_seed(3)
-    model = make_choice("model", "attention", {**SMALL, "layers": 1}, source_vocab_size=11, target_vocab_size=13).double().eval()
+    options = {**SMALL, "layers": 1, "dropout": 0.3}
+    model = make_choice("model", "attention", options, source_vocab_size=11, target_vocab_size=13).double().train()
     batch = random_batch(batch_size=4)
     encoded_BSD = model.encode(batch).encoded_BSD
     (layer,) = model.encoder.layers
@@ -124,7 +129,7 @@ def test_encoder_outputs_combine_both_directions() -> None:
     for row, length in enumerate(batch.source_lengths_B.tolist()):
         vectors = list(model.source_embedding.weight[batch.source_BS[row, :length]] * 6**0.5)
         forward, backward = loop(layer.forward_cell, vectors, zeros)[0], loop(layer.backward_cell, vectors[::-1], zeros)[0]
-        combined = [layer.combine(torch.cat(pair)) for pair in zip(forward, backward[::-1], strict=True)]
+        combined = [mark(layer.combine(torch.cat(pair)), 0.3) for pair in zip(forward, backward[::-1], strict=True)]
         expected_SD = torch.stack([layer.skip(x) + h for x, h in zip(vectors, combined, strict=True)])
         assert_close(encoded_BSD[row, :length], expected_SD, rtol=0, atol=1e-12)
 

@@ -123,6 +123,24 @@ def test_logit_is_that_of_plain_transformers_and_torch() -> None:
     torch.testing.assert_close(output.loss(model.hidden_states(batch), batch.labels_B), loss_B, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("training", [True, False])
+def test_dropout_acts_between_layers_of_the_gru_and_on_the_pooled_vector(mark: Any, pooling: str, training: bool) -> None:
+    """A frozen encoder, which has dropout of its own, is left alone."""
+    model, batch = tiny(pooling=pooling, dropout=0.3).train(training), batch_of(texts())
+    drop = (lambda value: mark(value, 0.3)) if training else (lambda value: value)
+    lengths_B = batch.source_lengths_B
+    input_SBI = model.encoder.eval()(batch.source_BS, (batch.source_BS > 0).long()).last_hidden_state.transpose(0, 1)
+    for layer, size in enumerate((64, 14)):
+        one = BidirectionalGRU(size, 7, 1, dropout=0.0)
+        one.forwards[0], one.backwards[0] = model.gru.forwards[layer], model.gru.backwards[layer]
+        input_SBI = drop(input_SBI) if layer else input_SBI
+        packed, final = packed_gru(one, size, 7, 1)(pack_padded_sequence(input_SBI, lengths_B, enforce_sorted=False))
+        input_SBI, _ = pad_packed_sequence(packed)
+    pooled_BD = torch.cat([final[0], final[1]], dim=-1) if pooling == "last" else input_SBI.sum(0) / lengths_B[:, None]
+    torch.testing.assert_close(model.hidden_states(batch), drop(pooled_BD), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
 def test_a_texts_vector_does_not_depend_on_its_batch(pooling: str) -> None:
     model = tiny(pooling=pooling).eval()
@@ -215,6 +233,10 @@ def test_unfrozen_layers_train_at_their_own_rate(unfreeze: Any, moving: str) -> 
     assert optimizer.param_groups[0]["lr"] == 0.1
     modes = {name: module.training for name, module in model.train().encoder.named_modules() if isinstance(module, nn.Dropout)}
     assert any(modes.values()) and all(mode == (moving in name) for name, mode in modes.items() if name)
+    assert not any(module.training for module in model.eval().modules())
+    frozen = tiny()
+    frozen.load_state_dict(model.state_dict())
+    assert torch.equal(model.hidden_states(batch_of(texts())), frozen.eval().hidden_states(batch_of(texts())))
 
 
 @pytest.mark.parametrize(

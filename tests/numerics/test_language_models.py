@@ -16,8 +16,8 @@ from seqgen_cli.metrics.language_model import LanguageModelMetrics
 from seqgen_cli.models.rnn_lm import RnnLm
 from seqgen_cli.models.transformer_lm import TransformerLm
 from tests.helpers import make_choice, random_batch
-from tests.numerics.test_rnn import loop
-from tests.numerics.test_transformer import Reference, naive_positions
+from tests.numerics.test_rnn import Drop, loop
+from tests.numerics.test_transformer import DROPOUTS, Reference, naive_positions, set_dropouts
 
 SMALL = {"embedding_size": 6, "hidden_size": 8}
 TINY = {"hidden_size": 12, "ffn_size": 20, "heads": 3, "layers": 3}
@@ -33,37 +33,46 @@ def made(choice: str, **options: Any) -> Any:
     return model
 
 
-def loop_of(model: RnnLm, inputs: Tensor, lstm: bool) -> Tensor:
-    """Hidden vectors (T, D) of one text, word by word from the zero state."""
+def loop_of(model: RnnLm, inputs: Tensor, lstm: bool, drop: Drop) -> Tensor:
+    """Hidden vectors (T, D) of one text, word by word from the zero state; `drop` acts on what each layer computes."""
     zeros = (torch.zeros(8, dtype=torch.float64),) * (2 if lstm else 1)
     vectors = list(model.embedding.weight[inputs] * math.sqrt(6))
     for layer in model.layers.layers:
         outputs, _ = loop(layer.cell, vectors, zeros)
+        outputs = [drop(h) for h in outputs]
         vectors = outputs if layer.skip is None else [layer.skip(x) + h for x, h in zip(vectors, outputs, strict=True)]
     return torch.stack(vectors)
 
 
 @pytest.mark.parametrize("options", [{}, {"cell": "gru", "layers": 3}, {"residual": False}], ids=str)
-def test_the_recurrent_one_equals_a_loop_over_torch_cells(options: dict[str, Any]) -> None:
-    model, batch = made("rnn_lm", **SMALL, **options), random_batch(batch_size=4)
+@pytest.mark.parametrize("training", [True, False])
+def test_the_recurrent_one_equals_a_loop_over_torch_cells(mark: Any, options: dict[str, Any], training: bool) -> None:
+    model, batch = made("rnn_lm", **SMALL, **options, dropout=0.3).train(training), random_batch(batch_size=4)
+    drop: Drop = (lambda value: mark(value, 0.3)) if training else (lambda value: value)
     lengths = batch.target_lengths_B.tolist()
     lstm = options.get("cell", "lstm") == "lstm"
-    expected = [loop_of(model, inputs[:length], lstm) for inputs, length in zip(batch.inputs_BT, lengths, strict=True)]
+    expected = [loop_of(model, inputs[:length], lstm, drop) for inputs, length in zip(batch.inputs_BT, lengths, strict=True)]
     assert_close(model.hidden_states(batch), torch.cat(expected), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("norm", ["pre", "post"])
-def test_the_transformer_equals_torch_s_encoder_under_a_causal_mask(norm: str, activation: str) -> None:
-    model: TransformerLm = made("transformer_lm", **TINY, norm=norm, activation=activation)
+@pytest.mark.parametrize("training", [True, False])
+def test_the_transformer_equals_torch_s_encoder_under_a_causal_mask(
+    mark: Any, norm: str, activation: str, training: bool
+) -> None:
+    """In training with dropout where torch has it, and on the embeddings."""
+    model: TransformerLm = made("transformer_lm", **TINY, norm=norm, activation=activation, **DROPOUTS).train(training)
     batch = random_batch(batch_size=6)
     settings: dict[str, Any] = {"dropout": 0.0, "activation": activation, "batch_first": True, "norm_first": norm == "pre"}
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(12, 3, 20, **settings), 3, enable_nested_tensor=False).double()
     for ours, theirs in zip(model.layers, encoder.layers, strict=True):
         theirs.load_state_dict(Reference.weights_of(ours))
+        set_dropouts(theirs, *DROPOUTS.values())
     length = batch.inputs_BT.shape[1]
     read_BTD = model.embedding.weight[batch.inputs_BT] * math.sqrt(12) + naive_positions(length, 12)
-    hidden_BTD = model.norm(encoder.eval()(read_BTD, mask=torch.ones(length, length, dtype=torch.bool).triu(1)))
+    read_BTD = mark(read_BTD, DROPOUTS["dropout"]) if training else read_BTD
+    hidden_BTD = model.norm(encoder.train(training)(read_BTD, mask=torch.ones(length, length, dtype=torch.bool).triu(1)))
     assert_close(model.hidden_states(batch), hidden_BTD.flatten(0, 1)[batch.valid_N], rtol=0, atol=1e-11)
 
 

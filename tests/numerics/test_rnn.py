@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,8 +54,11 @@ def loop(cell: nn.RNNBase, inputs: list[Tensor], state: tuple[Tensor, ...]) -> t
     return outputs, state
 
 
-def reference(model: Rnn, source: Tensor, inputs: Tensor, hand_over: str) -> Tensor:
-    """Hidden vectors (T, D) of one sentence of true length."""
+Drop = Callable[[Tensor], Tensor]
+
+
+def reference(model: Rnn, source: Tensor, inputs: Tensor, hand_over: str, drop: Drop = lambda value: value) -> Tensor:
+    """Hidden vectors (T, D) of one sentence of true length; `drop` acts on what each layer computes."""
     lstm = isinstance(model.encoder.layers[0].forward_cell, nn.LSTM)
     zeros = (torch.zeros(8, dtype=torch.float64),) * (2 if lstm else 1)
     vectors = list(model.source_embedding.weight[source] * 6**0.5)
@@ -69,20 +73,25 @@ def reference(model: Rnn, source: Tensor, inputs: Tensor, hand_over: str) -> Ten
             if layer.combine is not None:
                 outputs = [layer.combine(torch.cat(pair)) for pair in zip(outputs, backward[::-1], strict=True)]
         handed.append((state[0], state[1] if hand_over == "all" else zeros[0]) if lstm else state)
+        outputs = [drop(h) for h in outputs]
         vectors = outputs if layer.skip is None else [layer.skip(x) + h for x, h in zip(vectors, outputs, strict=True)]
     vectors = list(model.embedding.weight[inputs] * 6**0.5)
     for layer, state in zip(model.decoder.layers, handed, strict=True):
         outputs, _ = loop(layer.cell, vectors, state)
+        outputs = [drop(h) for h in outputs]
         vectors = outputs if layer.skip is None else [layer.skip(x) + h for x, h in zip(vectors, outputs, strict=True)]
     return torch.stack(vectors)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_equals_a_loop_over_torch_cells(options: dict[str, Any]) -> None:
-    model = small(**options)
+@pytest.mark.parametrize("training", [True, False])
+def test_equals_a_loop_over_torch_cells(mark: Any, options: dict[str, Any], training: bool) -> None:
+    """In training with dropout on what each layer computes, before its residual connection, and on nothing else."""
+    model = small(**options, dropout=0.3).train(training)
     batch = random_batch(batch_size=4)
+    drop: Drop = (lambda value: mark(value, 0.3)) if training else (lambda value: value)
     expected = [
-        reference(model, source[:source_length], inputs[:length], options.get("hand_over", "hidden"))
+        reference(model, source[:source_length], inputs[:length], options.get("hand_over", "hidden"), drop)
         for source, source_length, inputs, length in zip(
             batch.source_BS, batch.source_lengths_B, batch.inputs_BT, batch.target_lengths_B, strict=True
         )

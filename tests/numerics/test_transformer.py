@@ -35,13 +35,25 @@ def naive_positions(length: int, size: int) -> Tensor:
     return torch.from_numpy(table)
 
 
+def set_dropouts(layer: nn.Module, dropout: float, attention: float, activation: float) -> None:
+    """Give one of torch's layers its three probabilities: of sublayers' outputs, attention weights, and inside the FFN."""
+    for name, module in layer.named_children():
+        if isinstance(module, nn.MultiheadAttention):
+            module.dropout = attention
+        elif isinstance(module, nn.Dropout):
+            module.p = activation if name == "dropout" else dropout
+
+
 class Reference(nn.Module):
     """torch.nn's Transformer layers with the weights of one of ours."""
 
-    def __init__(self, model: Transformer, norm: str, activation: str) -> None:
+    def __init__(
+        self, model: Transformer, norm: str, activation: str, dropouts: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    ) -> None:
         super().__init__()
         self.model = model
         self.pre = norm == "pre"
+        self.dropout = nn.Dropout(dropouts[0])  # of the embeddings
 
         def layer(kind: type[nn.Module]) -> nn.Module:
             return kind(12, 3, 20, dropout=0.0, activation=activation, batch_first=True, norm_first=self.pre)
@@ -50,6 +62,7 @@ class Reference(nn.Module):
         self.decoder = nn.ModuleList(layer(nn.TransformerDecoderLayer) for _ in model.decoder_layers)
         for ours, theirs in zip([*model.encoder_layers, *model.decoder_layers], [*self.encoder, *self.decoder], strict=True):
             theirs.load_state_dict(self.weights_of(ours))
+            set_dropouts(theirs, *dropouts)
         self.to(model.embedding.weight.dtype).eval()
 
     @staticmethod
@@ -78,7 +91,7 @@ class Reference(nn.Module):
         return weights
 
     def read(self, ids: Tensor, weight: Tensor) -> Tensor:
-        return weight[ids] * math.sqrt(12) + naive_positions(ids.shape[1], 12).to(weight.dtype)
+        return self.dropout(weight[ids] * math.sqrt(12) + naive_positions(ids.shape[1], 12).to(weight.dtype))
 
     def encode(self, batch: Any) -> tuple[Tensor, Tensor]:
         padding_BS = torch.arange(batch.source_BS.shape[1]) >= batch.source_lengths_B[:, None]
@@ -125,6 +138,22 @@ def test_equals_torch_transformer(norm: str, activation: str, dtype: torch.dtype
     for number in (1, 2, 3):
         model.alignment_layer = number
         assert_close(model.alignments(batch), reference.alignments(batch, number), rtol=0, atol=tolerance)
+
+
+DROPOUTS = {"dropout": 0.1, "attention_dropout": 0.2, "activation_dropout": 0.3}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_dropout_acts_where_torch_has_it_and_on_embeddings(mark: Any, norm: str, training: bool) -> None:
+    """Each kind at its places and nowhere else; in evaluation none of them."""
+    model = tiny(norm=norm, **DROPOUTS).double().train(training)
+    batch = random_batch(batch_size=6)
+    reference = Reference(model, norm, "relu", tuple(DROPOUTS.values())).train(training)
+    expected_BTD = model.decoder_norm(reference.decode(batch, 3))
+    assert_close(model.hidden_states(batch), expected_BTD.flatten(0, 1)[batch.valid_N], rtol=0, atol=1e-10)
+    plain_ND = tiny(norm=norm, **dict.fromkeys(DROPOUTS, 0.0)).double().hidden_states(batch)
+    assert torch.equal(model.hidden_states(batch), plain_ND) != training
 
 
 def test_alignment_layer_defaults_to_the_last_but_one() -> None:
