@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -68,33 +69,55 @@ def test_wide_beam_is_exhaustive_search(kind: str, alpha: float, min_length: int
             assert not truncated
 
 
-@pytest.mark.parametrize("width", [1, 2, 3])
-def test_narrow_beam_follows_the_definition(width: int) -> None:
-    """Against a search written with Python lists, one sentence at a time."""
-    model = ToyModel(9, seed=5, sharpness=1.0)
+NARROW = ToyModel(9, seed=5, sharpness=1.0)
+
+
+@cache
+def after_narrow(sentence: int, ids: tuple[int, ...]) -> list[float]:
+    """The distribution after these words, computed once for all widths and penalties."""
+    return NARROW.log_probs_after(sentence, ids)
+
+
+@pytest.mark.parametrize("stop", ["first", "bound"])
+@pytest.mark.parametrize(("kind", "alpha"), [("power", 0.0), ("power", 0.8), ("power", 2.5), ("gnmt", 0.8), ("gnmt", 4.0)])
+@pytest.mark.parametrize(("width", "n_best"), [(1, 1), (2, 1), (2, 2), (3, 2), (3, 3)])
+def test_narrow_beam_follows_the_definition(width: int, n_best: int, kind: str, alpha: float, stop: str) -> None:
+    """Against a search written with Python lists, one sentence at a time. With stop=bound it runs to the maximum length: the
+    bound saves steps, never a hypothesis, also where a high penalty lets long ones come late and win."""
     words = [4, 5, 6, 7, 8]
-    decoder = BeamSearch(beam_size=width, n_best=width, length_penalty=0.8, max_length_factor=1.0, max_length_offset=6)
+    settings: dict[str, Any] = {"length_penalty": alpha, "length_penalty_kind": kind, "stop": stop}
+    decoder = BeamSearch(beam_size=width, n_best=n_best, max_length_factor=1.0, max_length_offset=6, **settings)
     task = task_of(list(range(12)), [s % 5 for s in range(12)])
-    for sentence, hypotheses in enumerate(run(model, decoder, task)):
+    for sentence, hypotheses in enumerate(run(NARROW, decoder, task)):
         limit = sentence % 5 + 6
         live: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
         finished: list[tuple[float, tuple[int, ...]]] = []
         for length in range(1, limit + 1):
             grown = []
             for log_p, ids in live:
-                after = model.log_probs_after(sentence, ids)
+                after = after_narrow(sentence, ids)
                 grown += [(log_p + after[word], (*ids, word)) for word in [SPECIALS.eos, *words]]
             grown.sort(reverse=True)
-            finished += [(log_p / length**0.8, ids) for log_p, ids in grown[:width] if ids[-1] == SPECIALS.eos]
+            ended = [(log_p, ids) for log_p, ids in grown[:width] if ids[-1] == SPECIALS.eos]
+            finished += [(log_p / PENALTIES[kind](length, alpha), ids) for log_p, ids in ended]
             live = [(log_p, ids) for log_p, ids in grown if ids[-1] != SPECIALS.eos][:width]
-            if len(finished) >= width:
+            if stop == "first" and len(finished) >= width:
                 break
         finished.sort(reverse=True)
-        unfinished = [(log_p / limit**0.8, ids) for log_p, ids in live]
-        expected = (finished + unfinished)[:width]
+        unfinished = [(log_p / PENALTIES[kind](limit, alpha), ids) for log_p, ids in live]
+        expected = (finished + unfinished)[:n_best]
         assert [ids for ids, *_ in hypotheses] == [ids for _, ids in expected]
         assert [score for *_, score, _ in hypotheses] == pytest.approx([score for score, _ in expected], abs=1e-10)
         assert [truncated for *_, truncated in hypotheses] == [ids[-1] != SPECIALS.eos for _, ids in expected]
+
+
+def test_the_bound_saves_steps() -> None:
+    model, calls = ToyModel(12, seed=8, sharpness=1.5, eos_bias=2.0), []
+    for stop in ("first", "bound"):
+        model.calls.clear()
+        run(model, BeamSearch(beam_size=3, max_length_factor=0, max_length_offset=60, stop=stop), task_of([0, 1, 2]))
+        calls.append(len(model.calls))
+    assert calls[0] < calls[1] < 60
 
 
 def test_bound_is_never_worse_than_first() -> None:
@@ -169,6 +192,22 @@ def test_forced_prefix(name: str) -> None:
         assert hypotheses
         for ids, log_p, *_ in hypotheses:
             assert ids[: len(prefix)] == prefix
+            assert log_p == pytest.approx(log_prob(model, sentence, ids), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_forced_prefix_as_long_as_the_limit_is_followed_by_one_word(name: str) -> None:
+    """And one beyond it; shorter ones go on to the limit of three."""
+    model = ToyModel(10, seed=6, sharpness=1.0, eos_bias=-20.0)
+    decoder = replace(DECODERS[name], max_length_factor=0, max_length_offset=3, min_length=0)
+    prefixes = [(5,), (5, 4), (9, 4, 1), (4, 8, 4, 5, 6)]
+    padded = torch.tensor([list(prefix) + [SPECIALS.pad] * (5 - len(prefix)) for prefix in prefixes])
+    lengths_B = torch.tensor([len(prefix) for prefix in prefixes])
+    task = replace(task_of([1, 2, 3, 4]), prefix_BP=padded, prefix_lengths_B=lengths_B)
+    for sentence, (prefix, hypotheses) in enumerate(zip(prefixes, run(model, decoder, task), strict=True), start=1):
+        assert hypotheses
+        for ids, log_p, _, truncated in hypotheses:
+            assert ids[: len(prefix)] == prefix and truncated and len(ids) == max(3, len(prefix) + 1)
             assert log_p == pytest.approx(log_prob(model, sentence, ids), abs=1e-5)
 
 
