@@ -251,9 +251,9 @@ def _means(sums: dict[str, float], counts: Set[str]) -> dict[str, float]:
     """`Loop.take_figures` for the sums of one update, some of which are `counts`; empty when it was not due."""
     if "updates" not in sums:
         return {}
-    updates = max(1.0, sums.pop("updates"))
+    updates = sums.pop("updates") or 1.0
     terms = {name.removeprefix("term."): value for name, value in sums.items() if name.startswith("term.")}
-    figures = {"loss": sum(value / max(1.0, sums[name]) for name, value in terms.items())}
+    figures = {"loss": sum(value / (sums[name] or 1.0) for name, value in terms.items())}
     for name, value in sums.items():
         metric, _, count = name.partition("/")
         if name == "skipped":
@@ -261,5 +261,5 @@ def _means(sums: dict[str, float], counts: Set[str]) -> dict[str, float]:
         elif name == "grad_norm":
             figures[name] = value / updates
         elif name not in counts and not name.startswith("term."):
-            figures[metric] = value / max(1.0, sums[count or next(iter(terms))])
+            figures[metric] = value / (sums[count or next(iter(terms))] or 1.0)
     return figures

@@ -78,6 +78,26 @@ def test_figures_are_means_over_everything_since_the_last_call() -> None:
     assert loop.take_figures() == {}
 
 
+class Weighing(Regression):
+    """Each row counts a fourth, as with class weights."""
+
+    def counts(self, batch: Rows) -> dict[str, float]:
+        return {name: count / 4 for name, count in super().counts(batch).items()}
+
+
+@pytest.mark.parametrize(("kind", "share"), [(Regression, 1), (Weighing, 4)])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_the_figures_of_a_small_window_are_means_too(kind: type[Regression], share: int, size: int) -> None:
+    """Of one prediction or two, or where counts are less than 1."""
+    model, batch = kind(), rows(0, size)
+    expected = share * model.definition(batch).item()
+    error = share * (model.second(torch.tanh(model.first(batch.x_B3))) - batch.y_B2).square().sum().item() / size
+    loop = Loop(model.updates(SGD(lr=0.1).make), stream([size]), OneProcess(), Constant(), seed=1)
+    loop.step()
+    figures = loop.take_figures()
+    assert (figures["loss"], figures["error"]) == pytest.approx((expected, error), rel=1e-12)
+
+
 class Counting(Regression):
     """Says first how many calls there were, which divides nothing."""
 
@@ -259,6 +279,15 @@ def test_training_stops_when_every_step_is_skipped() -> None:
         loop.take_figures()
 
 
+def test_updates_skipped_now_and_then_do_not_stop_training() -> None:
+    model = Sometimes(bad=range(0, 4 * MAX_SKIPPED, 2))
+    optimizer = SGD(lr=0.1).make(model.named_parameters())
+    loop = Loop([Update("u", model, [optimizer])], stream(SIZES), OneProcess(), Constant(), seed=1)
+    for _ in range(4 * MAX_SKIPPED):
+        loop.step()
+    assert loop.take_figures()["skipped"] == 2 * MAX_SKIPPED
+
+
 def test_fp16_scaling_changes_nothing_but_the_scale() -> None:
     """The scaled loss is unscaled before clipping; a scale is a power of two, so the numbers agree exactly."""
     plain, scaled = Regression(), Regression()
@@ -279,6 +308,67 @@ def test_the_loss_scale_falls_after_an_overflow() -> None:
         loop.step()
         scales.append(loop.state_dict()["steps"][0]["scaler"]["scale"])
     assert scales == [2.0**15, 2.0**14, 2.0**14]
+
+
+def test_a_resumed_loop_goes_on_with_its_loss_scale() -> None:
+    """One overflow before it was stopped, one after: each halves the scale that was reached."""
+    scales = []
+    for stops in (False, True):
+        model = Sometimes(bad=[0, 1, 4])
+        loop, scale = None, []
+        for step in range(6):
+            if loop is None or (stops and step == 3):
+                state = None if loop is None else copy.deepcopy(loop.state_dict())
+                update = Update("u", model, [SGD(lr=0.1).make(model.named_parameters())])
+                loop = Loop([update], stream(SIZES, start=step), OneProcess("fp16"), Constant(), seed=1)
+                if state is not None:
+                    loop.load_state_dict(state)
+            loop.step()
+            scale.append(loop.state_dict()["steps"][0]["scaler"])
+        scales.append(scale)
+    assert scales[0] == scales[1]
+    assert [each["scale"] for each in scales[0]] == [2.0**15, 2.0**14, 2.0**14, 2.0**14, 2.0**13, 2.0**13]
+
+
+def test_a_streak_of_skipped_updates_outlives_a_stop() -> None:
+    """A run that is stopped again and again must not skip for ever."""
+    model = Sometimes(bad=range(100))
+
+    def loop_from(state: dict[str, object] | None) -> Loop:
+        made = Loop(
+            [Update("u", model, [SGD(lr=0.1).make(model.named_parameters())])], stream(SIZES), OneProcess(), Constant(), seed=1
+        )
+        if state is not None:
+            made.load_state_dict(state)
+        return made
+
+    state = None
+    for _ in range(MAX_SKIPPED - 1):
+        loop = loop_from(state)
+        loop.step()
+        loop.take_figures()
+        state = copy.deepcopy(loop.state_dict())
+    loop = loop_from(state)
+    loop.step()
+    with pytest.raises(SeqgenError, match=f"in the last {MAX_SKIPPED} updates"):
+        loop.take_figures()
+
+
+class OtherRank(OneProcess):
+    """The second of several ranks, alone."""
+
+    rank = 1
+
+
+def test_ranks_drop_differently() -> None:
+    """Their batches differ, and so must their masks; with the same batch the masks alone are seen."""
+    found = []
+    for machine in (OneProcess(), OtherRank(), OneProcess()):
+        model = Regression(dropout=0.5)
+        Loop(model.updates(SGD(lr=0.1).make), stream(SIZES), machine, Constant(), seed=1).step()
+        found.append(weights(model))
+    assert all(itertools.starmap(torch.equal, zip(found[0], found[2], strict=True)))
+    assert not torch.equal(found[0][0], found[1][0])
 
 
 def test_dropout_depends_on_seed_and_update_alone() -> None:

@@ -46,6 +46,18 @@ def test_equals_torchs(cutoffs: list[int], div_value: float, head_bias: bool) ->
         assert_close(mine.grad, torch.zeros_like(its) if its.grad is None else its.grad, rtol=0, atol=1e-10)
 
 
+def test_monitors_are_the_mass_of_the_head_s_words_and_of_each_cluster() -> None:
+    """Against the whole distribution, words by their rank."""
+    ours, _, rank_V = pair([5, 20, 45], 2.0, True)
+    hidden_ND = torch.randn(7, D, dtype=torch.float64)
+    mass_V = ours.log_probs(hidden_ND).exp().sum(0)
+    ranges = {"mass_of_head": (0, 5), "mass_of_cluster_1": (5, 20), "mass_of_cluster_2": (20, 45), "mass_of_cluster_3": (45, V)}
+    found = ours.monitors(hidden_ND, torch.zeros(7, dtype=torch.int64))
+    assert found.keys() == ranges.keys()
+    for name, (low, high) in ranges.items():
+        assert_close(found[name], mass_V[(rank_V >= low) & (rank_V < high)].sum(), rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("cutoffs", [[0], [60], [20, 20], [30, 10]])
 def test_cutoffs_must_rise_inside_the_vocabulary(cutoffs: list[int]) -> None:
     with pytest.raises(RequestError, match=r"output\.cutoffs"):

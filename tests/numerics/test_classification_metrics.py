@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,16 @@ def example(classes: int, count: int = 400, seed: int = 0) -> tuple[np.ndarray, 
     return score_NC - np.log(np.exp(score_NC).sum(-1, keepdims=True)), labels_N
 
 
+def tied(classes: int, count: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Six distributions and labels that know little of them: each class's scores are equal among its own and other examples."""
+    random = np.random.default_rng(seed)
+    score_6C = random.normal(size=(6, classes))
+    which_N = random.integers(0, 6, count)
+    likely_N = score_6C.argmax(-1)[which_N]
+    labels_N = np.where(random.random(count) < 0.4, likely_N, random.integers(0, classes, count))
+    return (score_6C - np.log(np.exp(score_6C).sum(-1, keepdims=True)))[which_N], labels_N
+
+
 def reference(log_probs_NC: np.ndarray, labels_N: np.ndarray, weights_N: np.ndarray | None = None) -> dict[str, float]:
     metrics = pytest.importorskip("sklearn.metrics")
     classes = log_probs_NC.shape[1]
@@ -34,15 +46,17 @@ def reference(log_probs_NC: np.ndarray, labels_N: np.ndarray, weights_N: np.ndar
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
-def test_values_are_scikit_learns(classes: int) -> None:
-    log_probs_NC, labels_N = example(classes)
+@pytest.mark.parametrize("made", [example, tied])
+def test_values_are_scikit_learns(classes: int, made: Callable[[int], tuple[np.ndarray, np.ndarray]]) -> None:
+    log_probs_NC, labels_N = made(classes)
     figures = ClassificationMetrics().compute(log_probs_NC, labels_N, bootstrap=0)
     for name, value in reference(log_probs_NC, labels_N).items():
         assert figures[name].value == pytest.approx(value, abs=1e-9), name
 
 
-def test_a_weight_is_a_repeated_example() -> None:
-    log_probs_NC, labels_N = example(2, count=60)
+@pytest.mark.parametrize("made", [example, tied])
+def test_a_weight_is_a_repeated_example(made: Callable[..., tuple[np.ndarray, np.ndarray]]) -> None:
+    log_probs_NC, labels_N = made(2, count=60)
     settings = ClassificationMetrics()
     times_N = np.random.default_rng(1).integers(0, 4, 60)
     repeated = settings.compute(log_probs_NC.repeat(times_N, axis=0), labels_N.repeat(times_N), bootstrap=0)
@@ -76,5 +90,10 @@ def test_calibration_error_by_hand() -> None:
 
 def test_confusion_and_roc_points() -> None:
     assert confusion(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 1]), 3).tolist() == [[1, 0, 0], [0, 1, 1], [0, 1, 0]]
+    sklearn = pytest.importorskip("sklearn.metrics")
+    log_probs_NC, labels_N = tied(2)
+    theirs = sklearn.roc_curve(labels_N, log_probs_NC[:, 1], drop_intermediate=False)
+    for own, other in zip(roc_points(log_probs_NC[:, 1], labels_N == 1), theirs[:2], strict=True):
+        assert own == pytest.approx(other, abs=1e-12)
     false_G, true_G = roc_points(np.array([0.9, 0.8, 0.8, 0.1]), np.array([True, True, False, False]))
     assert false_G.tolist() == [0, 0, 0.5, 1] and true_G.tolist() == [0, 0.5, 1, 1]

@@ -212,6 +212,24 @@ def test_a_tied_table_has_dense_gradients(choice: str) -> None:
     assert embedding.grad is not None and not embedding.grad.is_sparse
 
 
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("proposal", ["unigram", "uniform", "log_uniform"])
+def test_effective_samples_are_those_of_the_ratios_drawn(proposal: str, shared: bool) -> None:
+    """(sum r)^2 / sum r^2 for each prediction, from r = exp(s) / q of every word drawn; ratios are as unequal as they come."""
+    layer = layer_of("importance", proposal=proposal, shared=shared, samples=9)
+    with torch.no_grad():
+        layer.softmax.weight.mul_(4)
+    nothing_N = torch.zeros(N, dtype=torch.int64)
+    words_NK = layer.draw(NoiseKey(Key.of("monitor"), nothing_N, nothing_N)).expand(N, -1)
+    ratio_NV = (full_scores(layer, hidden()) - log_q(layer)).exp()
+    total = 0.0
+    for ratio_V, words_K in zip(ratio_NV.tolist(), words_NK.tolist(), strict=True):
+        drawn = [ratio_V[word] for word in words_K]
+        total += sum(drawn) ** 2 / sum(ratio**2 for ratio in drawn)
+    assert float(layer.monitors(hidden(), TARGETS)["effective_samples"].detach()) == pytest.approx(total, rel=1e-10)
+    assert N < total < 9 * N - 1
+
+
 def test_monitors() -> None:
     """Uniform ratios use all samples; the first word's share of the mass shows in log Z."""
     layer = layer_of("importance", proposal="uniform", samples=30)

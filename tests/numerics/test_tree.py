@@ -40,6 +40,56 @@ def heap_cost(counts_V: np.ndarray) -> int:
     return cost
 
 
+Joined = int | tuple["Joined", "Joined"]
+"""A word, or two that were joined: the first taken is on the left."""
+
+
+def joined(counts_V: np.ndarray) -> Joined:
+    """Huffman's tree by the rule: of equal masses words are taken before joined nodes, then lower ids, then earlier ones."""
+    nodes: list[tuple[int, bool, int, Joined]] = [(int(count), False, word, word) for word, count in enumerate(counts_V)]
+    for number in range(len(counts_V) - 1):
+        one, other = sorted(nodes, key=lambda node: node[:3])[:2]
+        nodes = [node for node in nodes if node not in (one, other)]
+        nodes.append((one[0] + other[0], True, number, (one[3], other[3])))
+    return nodes[0][3]
+
+
+@pytest.mark.parametrize("largest", [1, 2, 4, 30])
+@pytest.mark.parametrize("size", [2, 3, 7, 24, 40])
+def test_huffmans_ties_are_broken_by_the_rule(size: int, largest: int) -> None:
+    """Every word's path, where most masses are equal."""
+    counts_V = np.random.default_rng(size + largest).integers(1, largest + 1, size=size)
+    tree = codes.huffman(counts_V)
+
+    def built(child: int) -> Joined:
+        if child >= size - 1:
+            return child - (size - 1)
+        left, right = tree.children_I2[child]
+        return built(left), built(right)
+
+    assert built(0) == joined(counts_V)
+
+
+@every_count
+@pytest.mark.parametrize("choice", ["huffman_tree", "binary_tree"])
+def test_monitors_add_up_the_targets_paths(choice: str, counts_V: np.ndarray) -> None:
+    """Huffman's by the textbook's cost; a balanced tree's from its number of leaves on either level."""
+    layer = build.output_layer(choice, hidden_size=3, vocab_size=len(counts_V), counts=counts_V)
+    few_V = np.minimum(counts_V, 50)
+    target_N = torch.arange(len(counts_V)).repeat_interleave(torch.as_tensor(few_V))
+    figures = layer.monitors(torch.zeros(len(target_N), 3), target_N)
+    bits = -(few_V * np.log2(counts_V / counts_V.sum())).sum()
+    assert float(figures["unigram_bits"]) == pytest.approx(bits, rel=1e-5, abs=1e-9)
+    if choice == "huffman_tree":
+        if (few_V == counts_V).all():
+            assert int(figures["path_length"]) == heap_cost(counts_V)
+        return
+    longest = math.ceil(math.log2(len(counts_V)))
+    short = (1 << longest) - len(counts_V)  # leaves one level up: those of the most frequent words
+    order_V = by_frequency(counts_V)
+    assert int(figures["path_length"]) == longest * few_V.sum() - few_V[order_V[:short]].sum()
+
+
 @every_count
 def test_huffman_codes_are_the_shortest_and_within_a_bit_of_the_entropy(counts_V: np.ndarray) -> None:
     length_V = codes.huffman(counts_V).length_V
