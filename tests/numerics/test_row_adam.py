@@ -130,7 +130,9 @@ def test_clipping_counts_and_scales_row_sparse_gradients() -> None:
     assert min(norms) > 0.01
 
 
-def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
+@pytest.mark.parametrize("long_run", [1, 10**6], ids=["slices", "gathered"])
+def test_a_gradient_that_is_not_finite_changes_nothing(long_run: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_adam, "_LONG_RUN", long_run)
     net, _ = nets()
     step = step_of(net, Adam())
     for ids, factor, moves in (([1, 2], 1.0, True), ([1, 3], math.inf, False), ([1, 3], 1.0, True)):
