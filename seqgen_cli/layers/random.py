@@ -78,8 +78,8 @@ class Key:
         return _shift_right(self.bits(*counters), 64 - count)
 
     def uniform(self, *counters: Tensor) -> Tensor:
-        """Uniform numbers in (0, 1), of the counters' broadcast shape, centred in their cells: 53 bits in float64, or, where
-        the device has none, 23 in float32 (one more, and the last cell's centre would round to 1)."""
+        """Uniform numbers in (0, 1), of the counters' broadcast shape, centred in their cells: 52 bits in float64, or, where
+        the device has none, 23 in float32 (with one more, the last cell's centre would round to 1)."""
         dtype = sum_dtype(counters[0].device)
-        count = 53 if dtype == torch.float64 else 23
+        count = 52 if dtype == torch.float64 else 23
         return (self.high_bits(count, *counters).to(dtype) + 0.5) * 2.0**-count

@@ -24,7 +24,7 @@ from seqgen_cli.training.optimizers import AdamW
 pytest.importorskip("transformers")
 
 from seqgen_cli.models.bert_gru import BertGru
-from seqgen_cli.models.encoders import random_encoder
+from seqgen_cli.models.encoders import max_positions, random_encoder
 
 LENGTHS = [9, 2, 14, 3, 14, 6]
 
@@ -257,6 +257,17 @@ def test_the_bert_family(shape: dict[str, Any]) -> None:
     model = BertGru(50, encoder="of a checkpoint", max_length=38, gru_hidden=4, shape={**sizes, **shape}).eval()
     together_BD = model.hidden_states(batch_of(texts(), width=20, filler=shape.get("pad_token_id", 0)))
     torch.testing.assert_close(model.hidden_states(batch_of(texts()[:1]))[0], together_BD[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "longest"), [("bert", 40), ("roberta", 38)])
+def test_an_encoder_reads_as_much_as_transformers_lets_it(kind: str, longest: int) -> None:
+    shape = {"model_type": kind, "pad_token_id": 1, "max_position_embeddings": 40, "vocab_size": 50, "hidden_size": 32}
+    shape |= {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
+    assert max_positions(shape) == longest
+    encoder = random_encoder(shape)
+    encoder(input_ids=torch.full((1, longest), 5))
+    with pytest.raises((IndexError, RuntimeError)):
+        encoder(input_ids=torch.full((1, longest + 1), 5))
 
 
 def test_encoders_that_do_not_fit_are_refused(tmp_path: Any) -> None:

@@ -1,8 +1,10 @@
 """Counter-based random numbers: the values are those of an independent implementation, and behave as uniform and independent."""
 
+import pytest
 import torch
 from scipy import stats
 
+from seqgen_cli import devices
 from seqgen_cli.layers.random import Key
 
 MASK = (1 << 64) - 1
@@ -45,6 +47,15 @@ def test_values_depend_only_on_their_own_counters():
     alone = torch.cat([key.uniform(example_N[i : i + 1], position_N[i : i + 1]) for i in (3, 1, 0, 2)])
     assert torch.equal(together[[3, 1, 0, 2]], alone)
     assert together.unique().numel() == 4
+
+
+@pytest.mark.parametrize("without_float64", [False, True])
+def test_the_first_and_the_last_number_are_inside_the_interval(without_float64: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all bits 0, and all bits 1: half a cell from either end."""
+    monkeypatch.setattr(devices, "WITHOUT_FLOAT64", {"cpu"} if without_float64 else set())
+    monkeypatch.setattr(Key, "bits", lambda key, *counters: torch.tensor([0, -1]))
+    first, last = Key.of(1).uniform(torch.zeros(2, dtype=torch.int64)).tolist()
+    assert first == 1 - last == 2.0 ** (-24 if without_float64 else -53)
 
 
 def test_uniform_in_distribution_and_across_counters():
