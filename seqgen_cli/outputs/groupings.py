@@ -20,15 +20,17 @@ def equal_sizes(order_V: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def equal_masses(order_V: np.ndarray, counts_V: np.ndarray, num_classes: int) -> np.ndarray:
-    """Groups of neighbours in this order, each of about 1 / (groups left) of the counts left, and of one word at least."""
+    """Groups of neighbours in this order, from the most frequent down: each takes words until it has 1 / (groups left) of the
+    counts left.
+
+    That is one word at least, and never so many that a later group has none: counts are at least 1, and fall.
+    """
     upto = np.concatenate([[0], np.cumsum(counts_V[order_V])])
     class_of_V = np.empty(len(order_V), dtype=np.int64)
     first = 0
     for group in range(num_classes):
-        groups_left = num_classes - group
-        wanted = upto[first] + (upto[-1] - upto[first]) / groups_left
-        stop = int(np.searchsorted(upto, wanted, side="left"))
-        stop = min(max(stop, first + 1), len(order_V) - (groups_left - 1))
+        wanted = upto[first] - (upto[first] - upto[-1]) // (num_classes - group)  # rounded up
+        stop = int(np.searchsorted(upto, wanted))
         class_of_V[order_V[first:stop]] = group
         first = stop
     return class_of_V

@@ -219,6 +219,21 @@ def test_forced_prefix(model: str, choice: str, more: dict[str, Any]) -> None:
                 assert total == pytest.approx(float(found.log_probs_BK[row, rank]), abs=1e-6)
 
 
+@every_decoder
+def test_an_ensemble_writes_no_more_than_its_shortest_network_can(choice: str, more: dict[str, Any]) -> None:
+    """Learned positions bound one to 6 tokens, another to 8; the third has no bound."""
+    options = {"hidden_size": 8, "ffn_size": 12, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+    networks = [network("rnn")]
+    for positions in (8, 6):
+        words = {**options, "positions": "learned", "max_positions": positions}
+        model = make_choice("model", "transformer", words, source_vocab_size=SOURCE_WORDS, target_vocab_size=TARGET_WORDS)
+        output = make_choice("output", "softmax", hidden_size=8, vocab_size=TARGET_WORDS)
+        networks.append((model.double().eval(), output.double().eval()))
+    decode = replace(decoder(choice, more), max_length_factor=0, max_length_offset=20)
+    found = generate(networks, decode, random_batch(batch_size=12, max_source_length=5), SPECIALS)
+    assert int(found.lengths_BK.max()) == 6
+
+
 def test_a_decoding_choice_is_a_decoder() -> None:
     for choice in choices("decoding"):
         made = make_choice("decoding", choice)

@@ -46,13 +46,15 @@ def test_q_is_sharpened_and_renormalised_over_the_set(
     forced(monkeypatch, world, drawn)
     loss = minimum_risk(world, alpha=alpha, samples=4, include_reference=include_reference)(world.references(2), progress())
     p_S, risk_S = world.log_p().sum(1).exp(), 1 - world.rewards()
-    wanted = torch.zeros((), dtype=torch.float64)
+    wanted, spread = torch.zeros((), dtype=torch.float64), 0.0
     for row in drawn:
         members = sorted({*row, reference} if include_reference else set(row))
         q = p_S[members] ** alpha / (p_S[members] ** alpha).sum()
         wanted = wanted + (q * risk_S[members]).sum()
+        spread += 1 / float(q.square().sum().detach())
     assert_close(world.gradient(loss.terms["sequences"]), world.gradient(wanted), rtol=0, atol=1e-12)
     assert_close(loss.terms["sequences"], wanted, rtol=0, atol=1e-12)
+    assert float(loss.metrics["effective_outputs/sequences"]) == pytest.approx(spread, rel=1e-12)
     assert float(loss.metrics["distinct/samples/sequences"]) == 5
     assert float(loss.metrics["reward/samples/sequences"]) == pytest.approx(float((1 - risk_S)[torch.tensor(drawn)].sum()))
 
