@@ -29,6 +29,13 @@ def generators() -> list[str]:
     return [choice for choice in choices("model") if choice != "bert_gru"]
 
 
+def fits(model: str, output: str, objective: str) -> bool:
+    """Whether these choices may be one run's: classifiers know maximum likelihood alone, and what has no source no rewards."""
+    if model == "bert_gru":
+        return objective == "mle"
+    return output != "sigmoid" and not (model.endswith("_lm") and objective in ("reinforce", "minimum_risk"))
+
+
 def settings(group: str, choice: str) -> dict[str, Any]:
     """The keys and values of configs/<group>/<choice>.yaml, `_target_` included."""
     node = OmegaConf.to_container(OmegaConf.load(CONFIGS / group / f"{choice}.yaml"), resolve=False)
