@@ -100,11 +100,12 @@ def check_source(classes: Mapping[str, type], values: Mapping[str, Any], choices
     if signatures.missing_members(classes["data"], Corpus):
         return  # labelled texts
     data = values["data"]
-    whole = [name for name, cls in _choices_of("data").items() if _has_source(cls, read_settings(f"data/{name}"))]
     if not _has_source(classes["data"], data):
-        settable = "source_language" in data
-        why = "has none while data.source_language is null" if settable else "has none"
-        way = "Set data.source_language" if settable else f"Use data={join_or(whole)}"
+        if "source_language" in data:
+            why, way = "has none while data.source_language is null", "Set data.source_language"
+        else:
+            whole = [name for name, cls in _choices_of("data").items() if _has_source(cls, read_settings(f"data/{name}"))]
+            why, way = "has none", f"Use data={join_or(whole)}"
     elif data.get("block") is not None:
         why, way = f"is cut into blocks by data.block={data['block']}, which have none", "Use data.block=null"
     else:
