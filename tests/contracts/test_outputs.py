@@ -20,6 +20,7 @@ from seqgen_cli.listing import read_settings
 from seqgen_cli.outputs import base
 from seqgen_cli.outputs.base import NoiseKey, OutputLayer
 from tests.helpers import choices
+from tests.pairs import pairs
 
 D = 5
 SIZES = [2, 3, 7, 50, 257]
@@ -46,21 +47,24 @@ OPTIONS = [
 ]
 """Choices under other settings than those of their YAML."""
 
-NOT_FOR_SO_MANY_WORDS = ("tells two classes apart", "is more than the", "output.cutoffs")
+SIZES_OF = {
+    "sigmoid": [2],
+    "class_softmax num_classes=50": [50, 257],
+    "class_softmax num_classes=257 grouping=equal_mass": [257],
+    "adaptive_softmax cutoffs=[1,2,30] div_value=1.5": [50, 257],
+}
+"""The sizes that layers are for which are not for all."""
+
+NOT_FOR_SO_MANY_WORDS = "tells two classes apart|is more than the|output.cutoffs"
 """What a refusal says that is about the number of words."""
 
 
 def output_layer(choice: str, hidden_size: int, vocab_size: int, counts_V: Tensor) -> OutputLayer:
-    """configs/output/<choice>.yaml as build.py makes it, "choice key=value ..."; skips where it is not for so many words."""
+    """configs/output/<choice>.yaml as build.py makes it, "choice key=value ..."."""
     name, *changes = choice.split()
     settings = {**read_settings(f"output/{name}"), **{key: yaml.safe_load(text) for key, text in (c.split("=") for c in changes)}}
-    try:
-        layer: OutputLayer = build.make(settings, "output", hidden_size=hidden_size, vocab_size=vocab_size, counts_V=counts_V)
-    except RequestError as error:
-        if not any(reason in str(error) for reason in NOT_FOR_SO_MANY_WORDS):
-            raise
-        pytest.skip(str(error))
-    return layer
+    made: OutputLayer = build.make(settings, "output", hidden_size=hidden_size, vocab_size=vocab_size, counts_V=counts_V)
+    return made
 
 
 def counts(vocab_size: int) -> Tensor:
@@ -97,12 +101,25 @@ def dense_gradients(layer: nn.Module) -> list[Tensor]:
     return [gradient.to_dense() for gradient in gradients]
 
 
-every_layer = pytest.mark.parametrize("choice", [*choices("output"), *OPTIONS])
-every_size = pytest.mark.parametrize("vocab_size", SIZES)
-few_and_many = pytest.mark.parametrize("vocab_size", [2, 257])
+LAYERS = [*choices("output"), *OPTIONS]
 
 
-@every_layer
+def fits(choice: str, vocab_size: int, *_: object) -> bool:
+    return vocab_size in SIZES_OF.get(choice, SIZES)
+
+
+every_layer = pytest.mark.parametrize("choice", LAYERS)
+every_size = pytest.mark.parametrize(("choice", "vocab_size"), pairs(LAYERS, SIZES, fits=fits))
+few_and_many = pytest.mark.parametrize(("choice", "vocab_size"), pairs(LAYERS, [2, 257], fits=fits))
+
+
+@pytest.mark.parametrize("choice", SIZES_OF)
+def test_a_layer_refuses_as_many_words_as_it_is_not_for(choice: str) -> None:
+    for vocab_size in set(SIZES) - set(SIZES_OF[choice]):
+        with pytest.raises(RequestError, match=NOT_FOR_SO_MANY_WORDS):
+            random_layer(choice, vocab_size)
+
+
 @every_size
 def test_probabilities_sum_to_one(choice: str, vocab_size: int) -> None:
     log_p_NV = random_layer(choice, vocab_size).log_probs(hidden(20))
@@ -110,7 +127,6 @@ def test_probabilities_sum_to_one(choice: str, vocab_size: int) -> None:
     assert_close(log_p_NV.exp().sum(-1), torch.ones(20, dtype=torch.float64), rtol=0, atol=1e-10)
 
 
-@every_layer
 @every_size
 def test_score_is_the_entry_of_the_full_distribution(choice: str, vocab_size: int) -> None:
     layer = random_layer(choice, vocab_size)
@@ -119,7 +135,6 @@ def test_score_is_the_entry_of_the_full_distribution(choice: str, vocab_size: in
     assert_close(layer.score(hidden_ND, every_word).view(4, vocab_size), layer.log_probs(hidden(4)), rtol=0, atol=1e-10)
 
 
-@every_layer
 @every_size
 def test_score_and_distribution_have_the_same_gradient(choice: str, vocab_size: int) -> None:
     """The gradient of score equals autograd of the entry of log_probs, in the hidden vectors and in every parameter."""
@@ -134,12 +149,11 @@ def test_score_and_distribution_have_the_same_gradient(choice: str, vocab_size: 
     assert_close(gradients[0], gradients[1], rtol=0, atol=1e-10)
 
 
-@every_layer
-@every_size
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("choice", "vocab_size", "weighted"),
+    pairs([choice for choice in LAYERS if choice.split()[0] not in ESTIMATED], SIZES, [False, True], fits=fits),
+)
 def test_exact_loss_is_minus_score(choice: str, vocab_size: int, weighted: bool) -> None:
-    if choice.split()[0] in ESTIMATED:
-        pytest.skip("its loss is an estimate")
     layer, target_N = random_layer(choice, vocab_size).train(), targets(20, vocab_size)
     weights_N = hidden(20, seed=2)[:, 0]
     gradients, values = [], []
@@ -159,7 +173,6 @@ def test_exact_loss_is_minus_score(choice: str, vocab_size: int, weighted: bool)
     assert_close(gradients[0], gradients[1], rtol=0, atol=1e-10)
 
 
-@every_layer
 @every_size
 def test_topk_sorts_the_distribution(choice: str, vocab_size: int) -> None:
     layer, hidden_ND = random_layer(choice, vocab_size), hidden(20)
@@ -170,7 +183,6 @@ def test_topk_sorts_the_distribution(choice: str, vocab_size: int) -> None:
         assert id_Nk.equal(ids[:, :k])
 
 
-@every_layer
 @every_size
 def test_topk_leaves_out_excluded_words(choice: str, vocab_size: int) -> None:
     """Some rows exclude nothing, some a word twice, some all words but one; the rest keeps its probabilities."""
@@ -201,7 +213,6 @@ def sampled(layer: OutputLayer, draws: int, uniform: Tensor | None = None, **cut
     return torch.bincount(words_N, minlength=layer.vocab_size) / draws
 
 
-@every_layer
 @every_size
 def test_samples_follow_the_distribution(choice: str, vocab_size: int) -> None:
     layer, draws = random_layer(choice, vocab_size), 20_000
@@ -229,24 +240,22 @@ def naive(p_V: np.ndarray, temperature: float, top_k: int, top_p: float, exclude
     return p / p.sum()
 
 
-@every_layer
-@every_size
-@pytest.mark.parametrize(
-    ("temperature", "top_k", "top_p", "exclude"),
-    [
-        (1.0, 0, 1.0, True),
-        (0.5, 0, 1.0, False),
-        (2.0, 3, 1.0, False),
-        (1.0, 0, 0.7, False),
-        (1.5, 4, 0.6, True),
-        (1.0, 1, 1.0, True),
-    ],
-)
-def test_sampling_is_cut_as_described(
-    choice: str, vocab_size: int, temperature: float, top_k: int, top_p: float, exclude: bool
-) -> None:
+CUTS = [
+    (1.0, 0, 1.0, True),
+    (0.5, 0, 1.0, False),
+    (2.0, 3, 1.0, False),
+    (1.0, 0, 0.7, False),
+    (1.5, 4, 0.6, True),
+    (1.0, 1, 1.0, True),
+]
+"""Temperature, top_k, top_p, and whether the likeliest word is excluded."""
+
+
+@pytest.mark.parametrize(("choice", "vocab_size", "cut"), pairs(LAYERS, SIZES, CUTS, fits=fits), ids=str)
+def test_sampling_is_cut_as_described(choice: str, vocab_size: int, cut: tuple[float, int, float, bool]) -> None:
     """At n evenly spaced uniforms, inverting the cumulative distribution draws each word n p times, to within one."""
-    layer, draws = random_layer(choice, vocab_size), 4000
+    (temperature, top_k, top_p, exclude), draws = cut, 4000
+    layer = random_layer(choice, vocab_size)
     p_V = layer.log_probs(hidden(1))[0].exp().detach().numpy()
     excluded = [int(p_V.argmax())] if exclude else []
     rows = torch.tensor([[*excluded, -1]]).expand(draws, -1)
@@ -256,7 +265,7 @@ def test_sampling_is_cut_as_described(
     assert not share_V[torch.from_numpy(expected_V == 0)].any()
 
 
-@every_layer
+@pytest.mark.parametrize("choice", [choice for choice in LAYERS if fits(choice, 2)])
 def test_sampling_says_where_every_word_is_excluded(choice: str) -> None:
     layer = random_layer(choice, 2)
     exclude_NX = torch.tensor([[0, 1], [0, -1]])
@@ -265,7 +274,6 @@ def test_sampling_says_where_every_word_is_excluded(choice: str) -> None:
         assert drawn.tolist() == [-1, 1]
 
 
-@every_layer
 @every_size
 def test_the_only_word_left_is_drawn_however_improbable(choice: str, vocab_size: int) -> None:
     """All others are excluded, some twice; its own probability may be as small as exp(-400)."""
@@ -283,7 +291,7 @@ def test_the_only_word_left_is_drawn_however_improbable(choice: str, vocab_size:
 @every_layer
 def test_search_and_sampling_take_some_rows_at_a_time(choice: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each row finds its own words, under its own exclusions and by its own number, and few distributions are held at once."""
-    layer, rows = random_layer(choice, 2 if choice == "sigmoid" else 257), 5
+    layer, rows = random_layer(choice, SIZES_OF.get(choice, SIZES)[-1]), 5
     hidden_ND, uniform_N = hidden(rows), Key.of(3).uniform(torch.arange(rows))
     exclude_NX = layer.log_probs(hidden_ND).topk(1).indices  # another word in most rows
     exclude_NX[0] = -1
@@ -307,7 +315,6 @@ def test_search_and_sampling_take_some_rows_at_a_time(choice: str, monkeypatch: 
     assert max(sizes, default=0) <= 2
 
 
-@every_layer
 @few_and_many
 def test_no_predictions(choice: str, vocab_size: int) -> None:
     layer = random_layer(choice, vocab_size).train()
@@ -322,7 +329,6 @@ def test_no_predictions(choice: str, vocab_size: int) -> None:
         assert layer.sample(hidden_ND, none_N.double(), temperature, exclude_NX=none_N[:, None]).shape == (0,)
 
 
-@every_layer
 @few_and_many
 def test_rows_do_not_depend_on_each_other(choice: str, vocab_size: int) -> None:
     layer, target_N = random_layer(choice, vocab_size), targets(6, vocab_size)
@@ -344,7 +350,6 @@ def on_a_grid(choice: str, vocab_size: int, steps: int) -> tuple[OutputLayer, Te
     return layer, torch.randint(-steps, steps + 1, (20, D), generator=random).float()
 
 
-@every_layer
 @few_and_many
 def test_score_is_the_entry_of_the_distribution_under_autocast(choice: str, vocab_size: int) -> None:
     """And what search finds is sorted by it: products are rounded alike, or in none of them."""
@@ -359,7 +364,6 @@ def test_score_is_the_entry_of_the_distribution_under_autocast(choice: str, voca
     assert_close(best_Nk, log_p_NV.topk(2).values, rtol=0, atol=1e-6 * scale)
 
 
-@every_layer
 @few_and_many
 def test_autocast_rounds_the_products_alone(choice: str, vocab_size: int) -> None:
     """Where bfloat16 holds every product exactly, it changes nothing: biases, such as a rare word's -11.37, are not rounded."""
@@ -376,7 +380,6 @@ def test_autocast_rounds_the_products_alone(choice: str, vocab_size: int) -> Non
         assert_close(figures(), expected, rtol=1e-5, atol=1e-5)
 
 
-@every_layer
 @few_and_many
 def test_runs_without_data(choice: str, vocab_size: int) -> None:
     """On the meta device: a stray CPU tensor or a hidden .item() fails."""
