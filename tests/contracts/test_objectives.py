@@ -15,7 +15,8 @@ from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.synthetic import SyntheticWords
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives.base import Progress
-from tests.helpers import choices, random_batch
+from tests.helpers import choices, fits, random_batch
+from tests.pairs import pairs
 
 WORDS = 13
 MODELS = {
@@ -59,15 +60,9 @@ MIXINGS = [
 ]
 CHOICES: list[tuple[str, list[str]]] = [(objective, []) for objective in choices("objective")]
 VARIANTS = [*CHOICES, *(("scheduled_sampling", mixing) for mixing in MIXINGS)]
-REWARDED = frozenset({"reinforce", "minimum_risk"})
-"""Those refuse models without a source."""
 
-CASES = [
-    *((objective, more, model, "softmax") for objective, more in VARIANTS for model in MODELS),
-    *((objective, more, "rnn", output) for objective, more in CHOICES for output in OUTPUTS if output != "softmax"),
-    ("scheduled_sampling", ["objective.mixing=gumbel"], "rnn", "huffman_tree"),
-]
-CASES = [case for case in CASES if not (case[0] in REWARDED and case[2].endswith("_lm"))]
+CASES = pairs(VARIANTS, list(MODELS), OUTPUTS, fits=lambda variant, model, output: fits(model, output, variant[0]))
+CASES = [(*variant, model, output) for variant, model, output in CASES]
 
 every_case = pytest.mark.parametrize(
     ("objective", "more", "model", "output"), CASES, ids=lambda v: v if isinstance(v, str) else None
