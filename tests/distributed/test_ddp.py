@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,13 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from seqgen_cli import build
+from seqgen_cli.cli import main
 from seqgen_cli.commands import train
 from seqgen_cli.training import checkpoints
 from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.optimizers import Adam
 from seqgen_cli.training.schedules import InverseSqrt
-from tests.distributed.ranks import as_rank, assert_same_training, on_two_ranks
+from tests.distributed.ranks import assert_same_training, keep_training, on_two_ranks, under_torchrun
 from tests.toys import OneProcess, Regression, stream
 
 
@@ -37,7 +36,7 @@ def train_toy(machine: Any, accumulate: int) -> dict[str, Any]:
 
 def test_two_ranks_make_the_steps_of_one(tmp_path: Path) -> None:
     """In float64, with unequal batches, accumulation on each rank, clipping, and global metrics."""
-    on_two_ranks("-m", "tests.distributed.test_ddp", str(tmp_path / "two.pt"))
+    on_two_ranks(keep_training, train_toy, tmp_path / "two.pt", 2)
     assert_same_training(train_toy(OneProcess(), accumulate=4), torch.load(tmp_path / "two.pt", weights_only=True))
 
 
@@ -75,6 +74,10 @@ RUNS = {
 }
 
 
+def train_command(words: list[str]) -> None:
+    assert main(["train", *words]) == 0
+
+
 @pytest.mark.parametrize("kind", RUNS)
 def test_two_ranks_train_the_run_that_one_process_trains(kind: str, tmp_path: Path) -> None:
     """The whole command: sharded batches, sharded validation and decoding, one that encodes while the other waits, one writer."""
@@ -86,7 +89,10 @@ def test_two_ranks_train_the_run_that_one_process_trains(kind: str, tmp_path: Pa
         return [*RUNS[kind], *SHARED, *places, "runtime.device=cpu"]
 
     one = Path(train.run(build.compose("train", [*asked("one"), "trainer.accumulate=2"]))["run"])
-    on_two_ranks("-m", "seqgen_cli", "train", *asked("two"))
+    if kind == "translation":
+        under_torchrun("seqgen_cli", "train", *asked("two"))
+    else:
+        on_two_ranks(train_command, asked("two"))
     (two,) = (tmp_path / "two").iterdir()
     weights = [load_file(checkpoints.find(run, print, last=True) / "model.safetensors") for run in (one, two)]
     for name, tensor in weights[0].items():
@@ -100,7 +106,3 @@ def test_two_ranks_train_the_run_that_one_process_trains(kind: str, tmp_path: Pa
     names = [sorted(path.name for path in (run / "samples").iterdir()) for run in (one, two)]
     assert names[0] == names[1] and names[0][-1] == "step-6.txt"
     assert (one / "samples/step-6.txt").read_text() == (two / "samples/step-6.txt").read_text()
-
-
-if __name__ == "__main__":
-    as_rank(partial(train_toy, accumulate=2), sys.argv[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.optimizers import SGD
 from seqgen_cli.training.schedules import Constant
 from tests.contracts.test_objectives import VARIANTS, WORDS, made
-from tests.distributed.ranks import as_rank, on_two_ranks
+from tests.distributed.ranks import keep_training, on_two_ranks
 from tests.helpers import random_batch
 from tests.toys import OneProcess
 
@@ -47,12 +46,8 @@ def train(machine: Any) -> dict[str, torch.Tensor]:
 
 
 def test_two_ranks_make_the_steps_of_one(tmp_path: Path) -> None:
-    on_two_ranks("-m", "tests.distributed.test_objectives", str(tmp_path / "two.pt"))
+    on_two_ranks(keep_training, train, tmp_path / "two.pt")
     two, one = torch.load(tmp_path / "two.pt", weights_only=True), train(OneProcess())
     assert one.keys() == two.keys()
     for name, value in one.items():
         assert_close(two[name], value, rtol=1e-5, atol=1e-8, msg=lambda text, name=name: f"{name}: {text}")
-
-
-if __name__ == "__main__":
-    as_rank(train, sys.argv[1])

@@ -6,50 +6,55 @@ import copy
 import json
 import logging
 import random
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from seqgen_cli import build, devices
+from seqgen_cli import build, devices, precision
 from seqgen_cli.errors import RequestError, SeqgenError
-from seqgen_cli.runtime import Runtime, log_to, run_name, start_logging, stop_log
+from seqgen_cli.runtime import Runtime, log_to, run_name, shut_down, start_logging, stop_log
 from tests.distributed.ranks import on_two_ranks
 
-WORKER = """
-    import json, sys, torch
-    from torch import nn
-    from seqgen_cli.runtime import Runtime, shut_down
+
+def collective(folder: Path) -> None:
+    """What a rank finds, as JSON."""
     runtime = Runtime(device="cpu").start(seed=3)
     rank = runtime.rank
     draw = torch.rand(1).item()
     runtime.seed(3, rank)
     module = nn.Linear(2, 1, bias=False)
-    nn.init.constant_(module.weight, 1.0 + rank)          # rank 0's weights win
+    nn.init.constant_(module.weight, 1.0 + rank)  # rank 0's weights win
     wrapped = runtime.wrap(module)
     wrapped(torch.full((1, 2), float(rank + 1))).sum().backward()
+    assert module.weight.grad is not None
     sums = runtime.all_sum({"n": 2**51 + rank, "x": 0.5 + rank, "t": torch.tensor(1.5 + rank), "i": torch.tensor(rank)})
     runtime.barrier()
-    out = {
-        "world": runtime.world_size, "main": runtime.is_main, "draw": draw, "own": torch.rand(1).item(),
-        "weight": module.weight.detach().flatten().tolist(), "grad": module.weight.grad.flatten().tolist(),
-        "n": sums["n"], "x": sums["x"], "t": sums["t"].item(), "i": sums["i"].item(),
-        "kinds": [type(v).__name__ for v in sums.values()],
-        "broadcast": runtime.broadcast({"from": rank}), "gather": runtime.gather("ab"[rank]),
+    found = {
+        "world": runtime.world_size,
+        "main": runtime.is_main,
+        "draw": draw,
+        "own": torch.rand(1).item(),
+        "weight": module.weight.detach().flatten().tolist(),
+        "grad": module.weight.grad.flatten().tolist(),
+        "n": sums["n"],
+        "x": sums["x"],
+        "t": sums["t"].item(),
+        "i": sums["i"].item(),
+        "kinds": [type(value).__name__ for value in sums.values()],
+        "broadcast": runtime.broadcast({"from": rank}),
+        "gather": runtime.gather("ab"[rank]),
         "frozen": type(runtime.wrap(nn.Identity())).__name__,
     }
-    open(f"{sys.argv[1]}/{rank}.json", "w").write(json.dumps(out))
+    (folder / f"{rank}.json").write_text(json.dumps(found))
     shut_down()
-"""
 
 
 def test_two_processes_agree(tmp_path) -> None:
-    script = tmp_path / "worker.py"
-    script.write_text(textwrap.dedent(WORKER))
-    on_two_ranks(str(script), str(tmp_path))
+    on_two_ranks(collective, tmp_path)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     for each in (first, second):
         assert each["world"] == 2
@@ -63,24 +68,18 @@ def test_two_processes_agree(tmp_path) -> None:
     assert first["draw"] == second["draw"] and first["own"] != second["own"]
 
 
-PRECISION = """
-    import sys
-    from torch import nn
-    from seqgen_cli import precision
-    from seqgen_cli.runtime import Runtime, shut_down
+def settle(folder: Path) -> None:
+    """The precision that a rank takes where each measures otherwise."""
     runtime = Runtime(device="cpu", precision="auto").start()
-    rank = runtime.rank
-    precision.measure = lambda *_: precision.Rates(1.0, 9.0) if rank == 0 else precision.Rates(9.0, 1.0)
+    rates = precision.Rates(1.0, 9.0) if runtime.is_main else precision.Rates(9.0, 1.0)
+    precision.measure = lambda *_: rates
     precision.settle_precision(runtime, [(nn.Identity(), nn.Identity())])
-    open(f"{sys.argv[1]}/{rank}", "w").write(runtime.precision)
+    (folder / str(runtime.rank)).write_text(runtime.precision)
     shut_down()
-"""
 
 
 def test_all_ranks_take_the_precision_that_the_first_one_measured(tmp_path) -> None:
-    script = tmp_path / "worker.py"
-    script.write_text(textwrap.dedent(PRECISION))
-    on_two_ranks(str(script), str(tmp_path))
+    on_two_ranks(settle, tmp_path)
     assert [(tmp_path / str(rank)).read_text() for rank in (0, 1)] == ["bf16", "bf16"]
 
 

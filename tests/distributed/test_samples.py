@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from seqgen_cli.objectives.reinforce import Reinforce
 from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.optimizers import Adam
 from seqgen_cli.training.schedules import InverseSqrt
-from tests.distributed.ranks import as_rank, assert_same_training, on_two_ranks
+from tests.distributed.ranks import assert_same_training, keep_training, on_two_ranks
 from tests.numerics.enumeration import EOS, Numbers, Table, World, numbered
 from tests.toys import OneProcess
 
@@ -57,11 +55,7 @@ def train(machine: Any, case: str, accumulate: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_two_ranks_make_the_steps_of_one(case: str, tmp_path: Path) -> None:
-    on_two_ranks("-m", "tests.distributed.test_samples", case, str(tmp_path / "two.pt"))
+    on_two_ranks(keep_training, train, tmp_path / "two.pt", case, 1)
     one = train(OneProcess(), case, accumulate=2)
     assert_same_training(one, torch.load(tmp_path / "two.pt", weights_only=True))
     assert one["figures"]["reward"] > 0 and "baseline" in one["figures"]
-
-
-if __name__ == "__main__":
-    as_rank(partial(train, case=sys.argv[1], accumulate=1), sys.argv[2])
