@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from seqgen_cli.cli import main
+
 PAGE = (Path(__file__).parents[2] / "docs" / "adding_a_choice.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([\w/.]+)`:\n\n```(?:python|yaml)\n(.*?)```$", PAGE, flags=re.MULTILINE | re.DOTALL))
 COMMANDS = "\n".join(re.findall(r"^```bash\n(.*?)```$", PAGE, flags=re.MULTILINE | re.DOTALL))
@@ -59,17 +61,18 @@ def test_both_choices_train_and_translate(followed):
         ("objective.gama=1", "Did you mean objective.gamma"),
     ],
 )
-def test_mistakes_in_them_are_refused_by_name(followed, override, said):
+def test_mistakes_in_them_are_refused_by_name(followed, override, said, monkeypatch, capsys):
     folder, _ = followed
-    script = f"PYTHONPATH=$PWD seqgen train --config-dir configs output=angular_softmax objective=focal {override}"
-    done = run(script, folder)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.chdir(folder)
+    assert main(["train", "--config-dir", "configs", "output=angular_softmax", "objective=focal", override]) == 2
+    assert said in capsys.readouterr().err
 
 
-def test_a_checkpoint_naming_them_needs_trust(followed):
+def test_a_checkpoint_naming_them_needs_trust(followed, monkeypatch, capsys):
     folder, _ = followed
-    done = run("PYTHONPATH=$PWD seqgen translate --ckpt runs/* <<< 'これは本です。'", folder)
-    assert done.returncode == 2
-    assert "trust=[angular]" in done.stderr
+    monkeypatch.syspath_prepend(folder)
+    (folder / "a.ja").write_text("これは本です。\n", encoding="utf-8")
+    (run_folder,) = (folder / "runs").iterdir()
+    assert main(["translate", "--ckpt", str(run_folder), "--input", str(folder / "a.ja")]) == 2
+    assert "trust=[angular]" in capsys.readouterr().err
