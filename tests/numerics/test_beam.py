@@ -157,8 +157,8 @@ def test_a_sentence_does_not_depend_on_its_batch(name: str) -> None:
     lengths = [s % 7 for s in sentences]
     together = run(model, DECODERS[name], task_of(sentences, lengths))
     assert len({len(hypotheses[0][0]) for hypotheses in together}) > 3  # they leave the batch at different times
-    for place, (sentence, length) in enumerate(zip(sentences, lengths, strict=True)):
-        (alone,) = run(model, DECODERS[name], task_of([sentence], [length]))
+    for place in range(0, 60, 4):
+        (alone,) = run(model, DECODERS[name], task_of([sentences[place]], [lengths[place]]))
         assert same(alone, together[place])
     backwards = run(model, DECODERS[name], task_of(sentences[::-1], lengths[::-1]))
     assert all(same(one, other) for one, other in zip(backwards[::-1], together, strict=True))

@@ -132,8 +132,10 @@ def test_in_what_cells_run_is_said_once(monkeypatch, caplog, model: str, cells: 
 
 @pytest.mark.parametrize("model", choices("model"))
 @pytest.mark.parametrize("training", [True, False])
-def test_measuring_leaves_no_trace(model: str, training: bool) -> None:
+def test_measuring_leaves_no_trace(model: str, training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither in weights, gradients and buffers nor in the random numbers that follow; on made-up texts and on given ones."""
+    monkeypatch.setattr(precision, "_LONG_ENOUGH", 0.01)
+    monkeypatch.setattr(precision, "_TOO_LONG", 0.01)
     made = networks(model, "nce" if model == "transformer" else None, training)
     before = [tensor.clone() for part in made for tensor in part.state_dict().values()]
     random = torch.get_rng_state()
