@@ -125,13 +125,13 @@ def test_stopping_and_going_on_changes_nothing(
     model: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Dropout, accumulation, the moving average, Adam's moments, the schedule and half a log window all go on."""
-    extras = ["trainer.accumulate=2", "trainer.ema_decay=0.9", "trainer.steps=20", "trainer.evaluate_every=7"]
+    extras = ["trainer.accumulate=2", "trainer.ema_decay=0.9", "trainer.steps=14", "trainer.evaluate_every=5"]
     asked = settings(cache, tmp_path / "whole", *model_settings(model), *extras)
     whole = Path(run(*asked)["run"])
     parted = [word.replace(str(tmp_path / "whole"), str(tmp_path / "parted")) for word in asked]
     with monkeypatch.context() as patch:
-        stop_after(patch, 10)
-        with pytest.raises(StoppedError, match=r"stopped at update 10 and saved .*step-10; the same command goes on") as stopped:
+        stop_after(patch, 7)
+        with pytest.raises(StoppedError, match=r"stopped at update 7 and saved .*step-7; the same command goes on") as stopped:
             run(*parted)
     assert stopped.value.exit_code == 143
     assert_same_run(whole, Path(run(*parted)["run"]))

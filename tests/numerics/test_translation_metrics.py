@@ -52,8 +52,8 @@ def test_signature_with_bootstrap_equals_sacrebleu(name):
 @pytest.mark.parametrize("references", [1, 3])
 def test_interval_equals_resampling_the_corpus_itself(name, references):
     hyps, refs = corpus(25, references, 3)
-    figure = TranslationMetrics(names=[name], bootstrap=40, confidence=0.9, seed=7).compute(hyps, refs, "en")[name]
-    drawn_RL = np.random.default_rng(7).choice(25, size=(40, 25), replace=True)
+    figure = TranslationMetrics(names=[name], bootstrap=20, confidence=0.9, seed=7).compute(hyps, refs, "en")[name]
+    drawn_RL = np.random.default_rng(7).choice(25, size=(20, 25), replace=True)
     scores = [
         SACREBLEU[name]().corpus_score([hyps[i] for i in row], [[ref[i] for i in row] for ref in refs]).score for row in drawn_RL
     ]
