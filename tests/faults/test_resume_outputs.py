@@ -49,9 +49,20 @@ def test_every_layer_is_tried() -> None:
     assert set(choices("output")) == {*SMALLER, "softmax", "sigmoid"}, "the last is the classifier's"
 
 
-@pytest.mark.parametrize("output", sorted(SMALLER))
-def test_stopping_and_going_on_changes_nothing(output: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = Path(run(*asked_of(output, cache, tmp_path / "whole"))["run"])
+@pytest.fixture(scope="module", params=sorted(SMALLER))
+def output(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def whole(output: str, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with the layer from its start to its end."""
+    return Path(run(*asked_of(output, cache, tmp_path_factory.mktemp("whole")))["run"])
+
+
+def test_stopping_and_going_on_changes_nothing(
+    output: str, whole: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         stop_after(patch, 4, signal.SIGINT)
         with pytest.raises(StoppedError):
@@ -62,15 +73,13 @@ def test_stopping_and_going_on_changes_nothing(output: str, cache: Path, tmp_pat
     assert all(math.isfinite(value) for value in last.values())
 
 
-@pytest.mark.parametrize("output", sorted(SMALLER))
-def test_a_checkpoint_alone_rebuilds_the_layer(output: str, cache: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_alone_rebuilds_the_layer(whole: Path) -> None:
     """The perplexity of the restored networks is that of the run's last validation."""
-    folder = Path(run(*asked_of(output, cache, tmp_path / "runs", "trainer.accumulate=1"))["run"])
-    last = [record for record in records(folder) if "valid_nll" in record][-1]
-    translator = load(str(checkpoints.find(folder, print, last=True)), ["decoding=beam"])
+    last = [record for record in records(whole) if "valid_nll" in record][-1]
+    translator = load(str(checkpoints.find(whole, print, last=True)), ["decoding=beam"])
     translated = translator.translate(["これは 犬 です", "あ"])
     assert [translation.text is not None for translation in translated] == [True, True]
-    restored = build.from_checkpoint(checkpoints.find(folder, print, last=True))
+    restored = build.from_checkpoint(checkpoints.find(whole, print, last=True))
     config = restored.config
     data = build.prepared(config, build.start_runtime(config))
     batch = data.splits["valid"].batch(list(range(len(data.splits["valid"]))))
