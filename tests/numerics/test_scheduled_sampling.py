@@ -27,6 +27,7 @@ from seqgen_cli.objectives.decays import Constant, Linear
 from seqgen_cli.objectives.mle import MaximumLikelihood
 from seqgen_cli.objectives.scheduled_sampling import ScheduledSampling, straight_through_gumbel
 from tests.helpers import BOS, EOS, PAD, make_choice, random_batch, settings
+from tests.pairs import pairs
 
 WORDS = 13
 EPS = Constant(0.4)
@@ -161,22 +162,16 @@ def batch_for(made: ScheduledSampling) -> Batch:
     return BATCHES[getattr(made.model, "reads_source", True)]
 
 
-CASES = [
-    *((model, mixing, {}) for model in RECURRENT + OTHERS for mixing in MIXINGS),
-    *((model, mixing, {"passes": 2}) for model in ("rnn", "transformer") for mixing in MIXINGS),
-    *(("transformer", mixing, {"passes": "stepwise"}) for mixing in MIXINGS),
-    *(("rnn", mixing, {"per": "sequence"}) for mixing in MIXINGS),
-    *(
-        ("rnn", mixing, {"output": output})
-        for mixing in MIXINGS
-        for output in ("huffman_tree", "class_softmax", "adaptive_softmax")
-    ),
-]
+PASSES = ["auto", 2, "stepwise"]
+OUTPUTS = ["softmax", "huffman_tree", "class_softmax", "adaptive_softmax"]
 
 
-@pytest.mark.parametrize(("model", "mixing", "changed"), CASES, ids=str)
-def test_loss_and_gradient_are_those_of_a_plain_loop(model: str, mixing: str, changed: dict[str, Any]) -> None:
-    made = objective(model, mixing, **changed)
+@pytest.mark.parametrize(
+    ("model", "mixing", "output", "passes", "per"),
+    pairs(RECURRENT + OTHERS, MIXINGS, OUTPUTS, PASSES, ["token", "sequence"]),
+)
+def test_loss_and_gradient_are_those_of_a_plain_loop(model: str, mixing: str, output: str, passes: Any, per: str) -> None:
+    made = objective(model, mixing, output=output, passes=passes, per=per)
     batch = batch_for(made)
     loss, gradient = loss_and_gradient(made, batch)
     expected, expected_gradient = plain_loop(made, batch)
