@@ -200,7 +200,7 @@ def test_over_long_lines_are_translated_in_parts(
     run: Path, translator: Translator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, target = tmp_path / "a.ja", tmp_path / "a.en"
-    source.write_text("\n".join(["あい。" * 2000, LINES[0], "うえ" * 3000]), encoding="utf-8")
+    source.write_text("\n".join(["あい。" * 500, LINES[0], "うえ" * 750]), encoding="utf-8")
     arguments = ["--ckpt", str(run), "--input", str(source), "--output", str(target), "max_source_tokens=60", "decoding=greedy"]
     assert translate(*arguments) == 0
     assert len(target.read_text(encoding="utf-8").split("\n")) == 4
