@@ -15,7 +15,7 @@ import torch
 from seqgen_cli import build
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import Batching, BySentences, ByTokens, TrainStream, evaluation_batches
-from seqgen_cli.data.dataset import Dataset
+from seqgen_cli.data.dataset import Dataset, Weighted
 from seqgen_cli.listing import group_choices, read_settings
 from tests.corpus_files import SMALL, prepared, sentences
 
@@ -168,6 +168,13 @@ def test_copies_of_an_example_have_numbers_of_their_own(weighted: Dataset, batch
     assert copy.index_B.tolist() == [207, 370]
     stream = TrainStream(weighted, batching, seed=1)
     assert stream.indices(stream.batches_per_epoch) == sorted(set((weighted.examples_of_epoch(0, 1) % 200).tolist()))
+
+
+@pytest.mark.parametrize("weight", [0.29, 0.5, 1.15, 2.8])
+def test_an_epoch_is_as_long_as_its_weight_says_to_half_a_pair(weight: float) -> None:
+    for count in range(1, 120):
+        examples = Weighted("train", [count], [weight]).examples_of_epoch(3, 1)
+        assert abs(len(examples) - weight * count) <= 0.5 + 1e-9
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 5])

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from seqgen_cli.data.tokenizers import SentencePiece, Tokenizer, load_pair, save_pair
+from seqgen_cli.data.tokenizers import SentencePiece, Tokenizer, load_pair, save_pair, spread
+from seqgen_cli.data.wordpieces import Truncation, WordPieces
 from seqgen_cli.errors import RequestError
 from tests.corpus_files import prepared, sentences
 
@@ -102,6 +103,14 @@ def test_lines_longer_than_sentencepiece_takes() -> None:
     assert tokenizer.decode(tokenizer.encode(long)) == [line.strip() for line in long]
 
 
+@pytest.mark.parametrize(("count", "wanted"), [(19, 10), (100, 3), (7, 7), (5, 9), (3, 1)])
+def test_the_lines_that_train_are_drawn_evenly_from_all(count: int, wanted: int) -> None:
+    """As many as wanted, and nowhere more than the mean distance between them, rounded up, is left out."""
+    rows = [*spread(count, wanted)]
+    assert len(rows) == min(count, wanted) and rows[0] == 0
+    assert set(np.diff([*rows, count])) <= {count // len(rows), -(-count // len(rows))}
+
+
 def test_joint_and_separate_survive_saving(tmp_path: Path) -> None:
     one, other = train(SETTINGS, SOURCES), train(SETTINGS, TARGETS)
     for source, target in ((one, other), (one, one)):
@@ -153,3 +162,15 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RequestError):
         replace(SETTINGS, vocab_size=8).train("source", SOURCES)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("truncation", "first", "last"), [("head", 8, 0), ("tail", 0, 8), ("head_tail", 2, 6)])
+def test_a_text_too_long_for_its_encoder_keeps_the_part_asked_for(truncation: Truncation, first: int, last: int) -> None:
+    pytest.importorskip("tokenizers")
+    tokenizer = WordPieces("tiny", max_length=10, truncation=truncation).train(["a b c d e f g h i j k l"])
+    for count in (0, 1, 7, 8, 9, 12):
+        words = list("abcdefghijkl"[:count])
+        kept = words if count <= 8 else [*words[:first], *words[count - last :]]
+        (whole,) = tokenizer.encode_whole([" ".join(words)])
+        assert tokenizer.pieces(tokenizer.cut(whole)) == ["[CLS]", *kept, "[SEP]"]
+        assert tokenizer.is_cut(whole) == (count > 8)

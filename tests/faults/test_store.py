@@ -76,6 +76,13 @@ def test_what_is_stored_is_shared_and_keyed_by_what_made_it(tmp_path: Path) -> N
     ]
 
 
+def test_weights_change_what_is_trained_on_and_nothing_stored(tmp_path: Path) -> None:
+    corpora = [sentences(40), sentences(40, 7)]
+    one, same, other = (prepared(tmp_path, corpora, weights) for weights in (None, [1, 1], [1, 0.5]))
+    assert one.fingerprint == same.fingerprint != other.fingerprint
+    assert len(list((tmp_path / "cache").glob("tokens-*"))) == 1
+
+
 def test_changed_text_is_prepared_anew_wherever_it_stands(tmp_path: Path) -> None:
     first = prepare(corpus_at(tmp_path / "a"), SMALL, AS_IS, tmp_path / "cache")
     moved = prepare(corpus_at(tmp_path / "b"), SMALL, AS_IS, tmp_path / "cache")

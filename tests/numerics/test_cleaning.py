@@ -117,7 +117,10 @@ def test_length_in_tokens(tmp_path: Path) -> None:
 
 
 def test_counts_are_of_target_tokens(tmp_path: Path) -> None:
-    data = prepared(tmp_path, [[("あ", "the cat"), ("い", "the dog dog")] * 20])
+    """Of the rows that are kept alone."""
+    rows = [("あ", "the cat"), ("い", "the dog dog"), ("う", "cat " * 50)] * 20
+    data = prepared(tmp_path, [rows], cleaning=StandardCleaning(max_length=40, max_ratio=None, drop_duplicates=False))
+    assert len(data.splits["train"]) == 40
     expected = np.zeros(data.target_tokenizer.vocab_size, np.int64)
     for line in data.splits["train"].target_lines():
         for number in [*data.target_tokenizer.encode([line])[0], data.target_tokenizer.eos]:

@@ -15,7 +15,9 @@ import pytest
 from seqgen_cli.data.imdb import Imdb
 from seqgen_cli.data.imdb_text import ImdbText
 from seqgen_cli.data.mini_reviews import MiniReviews
+from seqgen_cli.data.prepare_labelled import prepare_labelled
 from seqgen_cli.data.reviews import Reviews
+from seqgen_cli.data.wordpieces import WordPieces
 from seqgen_cli.errors import RequestError
 
 
@@ -127,6 +129,19 @@ def test_reviews_refusals(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text('{"text": "a", "label": 1}\n[1]\n')
     with pytest.raises(RequestError, match="line 2: not a JSON object"):
         Reviews(train=str(tmp_path / "r.jsonl")).labelled_splits()
+
+
+@pytest.mark.parametrize(("classes", "names"), [(None, ["bad", "good"]), (["good", "bad"], ["good", "bad"])])
+def test_classes_stand_in_the_order_given_or_sorted(classes: list[str] | None, names: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    path = tmp_path / "r.csv"
+    path.write_text("label,text\ngood,fine\nbad,awful\ngood,lovely\nbad,dull\n")
+    corpus = Reviews(train=str(path), valid=str(path), classes=classes)
+    data = prepare_labelled(corpus, WordPieces("tiny"), tmp_path / "cache")
+    train = data.splits["train"]
+    assert data.target_tokenizer.names == names
+    found = dict(zip(train.source_lines(), (names[label] for label in train.labels_n), strict=True))
+    assert found == {"fine": "good", "awful": "bad", "lovely": "good", "dull": "bad"}
 
 
 def test_mini_reviews_splits() -> None:

@@ -1,5 +1,6 @@
 """The phrasebook's sentences: right in both languages, one translation each, the same everywhere, and held out as promised."""
 
+import calendar
 import hashlib
 import itertools
 import re
@@ -50,6 +51,17 @@ def test_size_of_the_grammar():
     content = {(type(part).__name__, part.ja) for part in parts if type(part).__name__ in ("Noun", "Verb", "Adjective")}
     assert len(BY_NAME) == len(CONSTRUCTIONS) >= 60
     assert len(content) >= 400
+
+
+def test_days_are_those_of_the_calendar():
+    """Of a leap year, whatever the other words."""
+    dated = [pattern for pattern in CONSTRUCTIONS if {"month", "day"} <= set(pattern.slots)]
+    assert len(dated) >= 3
+    for pattern in dated:
+        for month, day in itertools.product(pattern.slots["month"], pattern.slots["day"]):
+            words = {name: slot[0] for name, slot in pattern.slots.items()} | {"month": month, "day": day}
+            there = day.value <= calendar.monthrange(2024, month.value)[1]
+            assert (pattern.realise(**words) is not None) == there, (pattern.name, month.en, day.en)
 
 
 def test_slots_are_the_parameters_in_order():

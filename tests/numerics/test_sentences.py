@@ -40,6 +40,13 @@ def test_english_is_cut_where_a_space_follows(tokenizer: Tokenizer) -> None:
     assert texts(tokenizer, whole, room) == ["It is 5.5 km.", "Is it far? No!"]
 
 
+def test_a_line_and_its_end_fit_exactly_or_the_line_is_cut(tokenizer: Tokenizer) -> None:
+    line = "これは駅です。"
+    (ids,) = tokenizer.encode([line])
+    assert texts(tokenizer, line, len(ids) + 1) == [line]
+    assert len(texts(tokenizer, line, len(ids))) == 2
+
+
 @pytest.mark.parametrize("max_tokens", [2, 3, 7, 50])
 def test_nothing_is_lost(tokenizer: Tokenizer, max_tokens: int) -> None:
     line = "これは駅です。あれは何ですか？" * 5 + "犬がいる" * 40 + "。猫もいる。"
