@@ -14,10 +14,11 @@ from torch.testing import assert_close
 
 from seqgen_cli import build
 from seqgen_cli.cli import main
-from seqgen_cli.commands import train
+from seqgen_cli.commands import averaging, dry_run, train
 from seqgen_cli.commands.averaging import mean_weights
-from seqgen_cli.commands.session import Session
+from seqgen_cli.commands.session import Session, make_networks
 from seqgen_cli.commands.validation import Validation
+from seqgen_cli.data.batching import BySentences
 from seqgen_cli.errors import RequestError
 from seqgen_cli.training import checkpoints
 from seqgen_cli.training.trainer import Trainer, Watch
@@ -46,6 +47,7 @@ def run(*overrides: str) -> dict[str, Any]:
         ({"epochs": 2}, 10.0, 20),
         ({"epochs": 2}, 3.5, 7),
         ({"epochs": 0.5}, 3.0, 2),
+        ({"epochs": 0.07}, 100.0, 7),  # and not the 7.000000000000001 of floating point, rounded up
         ({"steps": 7, "epochs": 0.1}, 10.0, 1),
         ({"minutes": 1}, 10.0, None),
     ],
@@ -95,11 +97,24 @@ def test_a_budget_in_epochs_reads_every_batch_once(asked: list[str]) -> None:
     assert lengths_n is not None and records(folder)[-1]["tokens"] == lengths_n.sum()
 
 
-def test_the_average_of_the_best_is_kept_where_better(asked: list[str]) -> None:
+def test_samples_are_spread_over_the_validation_set(asked: list[str]) -> None:
+    """Two of the four sentences decoded, which are every seventh or eighth of thirty: numbers 0 and 15."""
+    folder = Path(run(*asked, "trainer.steps=1", "trainer.samples=2", "trainer.decode_limit=4")["run"])
+    config = build.compose("train", [*asked, "trainer.steps=1"])
+    lines = build.prepared(config, build.start_runtime(config)).splits["valid"].source_lines()
+    samples = (folder / "samples" / "step-1.txt").read_text(encoding="utf-8").splitlines()
+    assert samples[::4] == [f"source:    {lines[number]}" for number in (0, 15)]
+
+
+def test_the_average_of_the_best_is_kept_where_better(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A large learning rate makes the weights bounce, so that their mean is better than each."""
-    budget = ["trainer.steps=60", "trainer.evaluate_every=5", "trainer.keep_best=4", "trainer.average=4"]
+    averaged: list[list[Path]] = []
+    monkeypatch.setattr(averaging, "mean_weights", lambda folders: (averaged.append(folders), mean_weights(folders))[1])
+    budget = ["trainer.steps=60", "trainer.evaluate_every=5", "trainer.keep_best=5", "trainer.average=4"]
     result = run(*asked, *budget, "optimizer.lr=0.05", "schedule=constant", "model.dropout=0")
-    folders = checkpoints.ranked(Path(result["run"]) / "checkpoints")[:4]
+    nll_of = {line["update"]: line["valid_nll"] for line in records(Path(result["run"])) if "valid_nll" in line}
+    folders = [Path(result["run"]) / "checkpoints" / f"step-{step}" for step in sorted(nll_of, key=nll_of.__getitem__)[:4]]
+    assert averaged == [folders]
     mean = mean_weights(folders)
     loaded = [load_file(folder / "model.safetensors") for folder in folders]
     for name, tensor in mean.items():
@@ -181,6 +196,21 @@ def test_a_dry_run_counts_what_training_holds_once_schedules_are_over(
         return shown["activations mib"]
 
     assert float(activations("objective/handover=linear")) == float(activations()) > 0
+
+
+def test_a_dry_run_counts_the_batch_that_holds_the_most(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of batches of equally many sentences the one of the longest, as measuring each of them tells."""
+    words = [*(word for word in asked if "max_tokens" not in word), "batching=sentences", "batching.sentences=50"]
+    config = build.compose("train", [*words, "trainer.steps=1"])
+    prepared = build.prepared(config, build.start_runtime(config))
+    with torch.device("meta"):
+        objective = make_networks(config, prepared)[2]
+    plan = BySentences(50).plan(prepared.splits["train"].lengths_nk, config.seed)
+    counted, each = dry_run._activations(config, objective, prepared), []
+    for rows in plan:
+        monkeypatch.setattr(BySentences, "plan", lambda *_, rows=rows: [rows])
+        each.append(dry_run._activations(config, objective, prepared))
+    assert counted == max(each) > min(each)
 
 
 def test_compiled_networks_train_as_others_and_leave_no_trace_in_checkpoints(asked, tmp_path, monkeypatch):

@@ -178,6 +178,9 @@ def test_the_same_command_finds_the_same_folder_and_any_number_changes_it() -> N
     assert {name(key, value) for key, value in same.items()} == {plain}
     changing = {"seed": 2, "model.hidden_size": 64, "trainer.steps": 5, "runtime.precision": "bf16", "data.train_size": 9}
     changing |= {"init_from": "a", "optimizer.lr": 0.5, "decoding.beam_size": 2, "tokenizer.vocab_size": 99}
+    # A run that keeps fewer checkpoints averages others; one of another patience or metric ends elsewhere.
+    changing |= {"trainer.keep_best": 3, "trainer.average": 2, "trainer.patience": 1, "trainer.best_metric": "bleu"}
+    changing |= {"trainer.decode_limit": 7, "trainer.evaluate_every": 9, "trainer.ema_decay": 0.9, "trainer.accumulate": 2}
     assert len({plain} | {name(key, value) for key, value in changing.items()}) == len(changing) + 1
     assert name("choices.model", "rnn").startswith("phrasebook-rnn-softmax-mle-")
 

@@ -11,19 +11,21 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from seqgen_cli import build
 from seqgen_cli.cli import main
-from seqgen_cli.commands import train
+from seqgen_cli.commands import session, train
 from seqgen_cli.errors import RequestError
 from seqgen_cli.training import checkpoints
 from seqgen_cli.training.loop import Loop
-from seqgen_cli.training.signals import StoppedError
+from seqgen_cli.training.signals import Interruption, StoppedError
 from tests.helpers import generators
 
 TINY = [
@@ -148,6 +150,45 @@ def test_going_on_with_subword_sampling_sgd_and_cosine(cache: Path, tmp_path: Pa
             run(*parted)
     assert stopped.value.exit_code == 130
     assert_same_run(whole, Path(run(*parted)["run"]))
+
+
+def test_time_is_counted_over_all_resumptions_and_speed_since_the_line_before(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock that every update moves by ten seconds, and nothing else does."""
+    now, step = [0.0], Loop.step
+
+    def slow(loop: Loop) -> None:
+        step(loop)
+        now[0] += 10
+
+    monkeypatch.setattr(Loop, "step", slow)
+    monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    extras = ["trainer.minutes=1", "trainer.log_every=1", "trainer.evaluate_every=100"]
+    asked = settings(cache, tmp_path, *model_settings("transformer"), *extras)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4)
+        with pytest.raises(StoppedError):
+            run(*asked)
+    result = run(*asked)
+    assert (result["update"], result["seconds"]) == (6, 60)
+    lines = [json.loads(line) for line in (Path(result["run"]) / "metrics.jsonl").read_text().splitlines()]
+    lines = [line for line in lines if "loss" in line]
+    assert [line["seconds"] for line in lines] == [10, 20, 30, 40, 50, 60]
+    tokens = np.diff([0, *(line["tokens"] for line in lines)])
+    assert [line["tokens_per_second"] for line in lines] == pytest.approx(tokens / 10)
+
+
+def test_signals_mean_after_a_run_what_they_meant_before() -> None:
+    """Inside, the first is noted alone, and Ctrl-C after it interrupts at once."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    with Interruption() as interruption:
+        signal.raise_signal(signal.SIGTERM)
+        assert interruption.signal == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_a_stop_during_validation_validates_again(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
