@@ -78,6 +78,13 @@ def test_the_interval_of_accuracy_is_the_binomials() -> None:
     )
 
 
+def test_resamples_that_lack_a_class_are_passed_over() -> None:
+    """One example of three that ranks above all others: wherever it is drawn with another, the ranking is perfect."""
+    log_probs_NC = np.log(np.array([[0.2, 0.8], [0.7, 0.3], [0.6, 0.4]]))
+    for figure in ClassificationMetrics(names=["roc_auc"]).compute(log_probs_NC, np.array([1, 0, 0])).values():
+        assert (figure.value, figure.low, figure.high) == (1.0, 1.0, 1.0)
+
+
 def test_calibration_error_by_hand() -> None:
     """Two bins: confidence 0.6 of which half is right, weight 3/4 (off by 0.1), and 0.9 always right (off by 0.1)."""
     log_probs_NC = np.log(np.array([[0.6, 0.4]] * 6 + [[0.1, 0.9]] * 2))
@@ -89,7 +96,8 @@ def test_calibration_error_by_hand() -> None:
 
 
 def test_confusion_and_roc_points() -> None:
-    assert confusion(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 1]), 3).tolist() == [[1, 0, 0], [0, 1, 1], [0, 1, 0]]
+    """The true class down, the predicted one across."""
+    assert confusion(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]), 3).tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
     sklearn = pytest.importorskip("sklearn.metrics")
     log_probs_NC, labels_N = tied(2)
     theirs = sklearn.roc_curve(labels_N, log_probs_NC[:, 1], drop_intermediate=False)

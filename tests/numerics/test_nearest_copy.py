@@ -1,6 +1,7 @@
 """The BLEU of copying: the search against brute force, and what it earns on the phrasebook."""
 
 import math
+import random
 from collections import Counter
 
 import pytest
@@ -32,6 +33,15 @@ def test_nearest_is_nearest_by_brute_force():
     for source, _ in streams["test"]:
         similarity = [cosine(source, line, lines) for line in lines]
         assert similarity[nearest.find(source)] == pytest.approx(max(similarity), abs=1e-12)
+
+
+def test_what_every_line_has_counts_too():
+    """Few lines of the same two letters, by brute force."""
+    draw = random.Random(0)
+    for _ in range(100):
+        *lines, source = ["ab" + "".join(draw.choices("ab", k=draw.randint(0, 4))) for _ in range(5)]
+        similarity = [cosine(source, line, lines) for line in lines]
+        assert similarity[NearestSource(lines).find(source)] == pytest.approx(max(similarity), abs=1e-12)
 
 
 def test_a_known_line_finds_itself_and_an_alien_one_finds_something():

@@ -103,6 +103,10 @@ def test_two_sided_p_of_a_mean_is_that_of_the_normal_distribution(effect):
     np.testing.assert_allclose(two_sided_p(differences, float(values.mean())), 2 * norm.sf(effect), atol=0.02)
 
 
+def test_a_system_does_not_differ_from_itself():
+    assert two_sided_p(np.zeros(99), 0.0) == 1.0
+
+
 def test_holms_correction_on_his_rule():
     """The k-th smallest of m times m - k + 1, never below those before it, at most 1."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
@@ -112,7 +116,8 @@ def test_holms_correction_on_his_rule():
 
 @pytest.mark.parametrize(
     ("language", "setting", "expected"),
-    [("ja", "auto", "ja-mecab"), ("zh", "auto", "zh"), ("en", "auto", "13a"), (None, "auto", "13a"), ("ja", "char", "char")],
+    [("ja", "auto", "ja-mecab"), ("zh", "auto", "zh"), ("en", "auto", "13a"), (None, "auto", "13a"), ("ja", "char", "char")]
+    + [(written_without_spaces, "auto", "char") for written_without_spaces in ("th", "lo", "km", "my")],
 )
 def test_tokenizer_follows_the_target_language(language, setting, expected):
     metrics = TranslationMetrics(names=["bleu"], tokenizer=setting, bootstrap=0)
@@ -130,8 +135,9 @@ def test_without_the_dictionary_auto_cuts_characters_and_a_named_one_is_refused(
         TranslationMetrics(tokenizer="ja-mecab").bleu_tokenizer("ja")
 
 
-def test_japanese_ter_sees_more_than_one_word_a_sentence():
-    figure = TranslationMetrics(names=["ter"], bootstrap=0).compute(JAPANESE, [JAPANESE_REFERENCES], "ja")["ter"]
+@pytest.mark.parametrize("language", ["ja", "zh"])
+def test_ter_of_a_language_without_spaces_sees_more_than_one_word_a_sentence(language):
+    figure = TranslationMetrics(names=["ter"], bootstrap=0).compute(JAPANESE, [JAPANESE_REFERENCES], language)["ter"]
     truth = sacrebleu.TER(normalized=True, asian_support=True)
     assert figure.value == truth.corpus_score(JAPANESE, [JAPANESE_REFERENCES]).score
     assert "asian:yes" in figure.signature
