@@ -90,6 +90,16 @@ def test_every_text_is_encoded_once(run: Path, folder: Path, monkeypatch: pytest
     assert (store / "features.data").stat().st_mtime_ns == before.st_mtime_ns
 
 
+@pytest.mark.parametrize("change", ["runtime.precision=bf16", "data.features_dtype=int8"])
+def test_features_of_another_precision_are_others(run: Path, folder: Path, change: str, tmp_path: Path) -> None:
+    before = set((folder / "cache").glob("features-*"))
+    copy = shutil.copytree(run, tmp_path / "run")
+    places = ["runtime.device=cpu", f"runtime.cache_folder={folder}/cache"]
+    assert main(["eval", "--ckpt", str(copy), *places, "split=valid", change]) == 0
+    (new,) = set((folder / "cache").glob("features-*")) - before
+    shutil.rmtree(new)
+
+
 def test_the_cache_changes_nothing(tmp_path: Path) -> None:
     """Dropout 0, fp32: the same weights to rounding whether features are kept on disk, in memory or not at all."""
     runs = {}
@@ -136,7 +146,14 @@ def test_classify_texts_as_json_and_from_python(run: Path, capsys: pytest.Captur
         rows, classifier.classify(texts), (classifier.classify([text])[0] for text in texts), strict=True
     ):
         assert row["label"] == found.label and row["probability"] == pytest.approx(found.probability)
+        assert [*row["top"]] == [found.label]  # one, unless --top asks for more
         assert alone.probability == pytest.approx(found.probability, abs=1e-4)
+
+
+def test_a_text_is_cut_from_the_first_piece_too_many(run: Path) -> None:
+    """512 pieces with [CLS] and [SEP]."""
+    classifier: Any = seqgen_cli.load(run, device="cpu")
+    assert [found.cut for found in classifier.classify(["." * 510, "." * 511])] == [False, True]
 
 
 def test_a_checkpoint_alone_is_enough(run: Path, tmp_path: Path) -> None:

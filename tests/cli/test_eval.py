@@ -159,8 +159,9 @@ def test_the_phrasebook_comes_with_the_bleu_of_copying(run, monkeypatch):
     assert first == nearest_copy_bleu(splits["train"], list(splits["test"])[:3], "en").score
     monkeypatch.setattr(evaluation, "nearest_copy_bleu", None)  # the second time it is found in the cache
     assert run.evaluate(*quick, *sizes)["copy_bleu"] == first
-    with pytest.raises(TypeError):
-        run.evaluate(*quick, *sizes, "split=valid")
+    for other in ("split=valid", "limit=4"):
+        with pytest.raises(TypeError):
+            run.evaluate(*quick, *sizes, other)
 
 
 def test_what_belongs_to_the_checkpoint_cannot_be_set(run):
@@ -231,6 +232,8 @@ def test_score_writes_log_p_tokens_and_perplexity_of_each_line(run, tmp_path, ca
     assert [float(row[0]) for row in rows] == pytest.approx([log_prob for log_prob, _ in truth], rel=1e-4)
     assert [float(row[2]) for row in rows] == pytest.approx([math.exp(-log_prob / n) for log_prob, n in truth], rel=1e-3)
     assert totals["log_prob"] == pytest.approx(sum(log_prob for log_prob, _ in truth), rel=1e-5)
+    assert totals["target_tokens"] == sum(tokens for _, tokens in truth)
+    assert totals["perplexity"] == pytest.approx(math.exp(-totals["log_prob"] / totals["target_tokens"]))
     assert f"perplexity {totals['perplexity']:.4f}" in caplog.text
 
 

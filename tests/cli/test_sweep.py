@@ -71,6 +71,21 @@ def test_a_sweep_runs_every_combination_and_ends_with_one_table(jobs, capsys) ->
     assert {path.name for path in Path().iterdir()} == {"runs", "a=b.json"}, "no folders of Hydra's own"
 
 
+def test_more_than_ten_jobs_stand_in_their_order(monkeypatch, tmp_path) -> None:
+    """As Hydra would leave them, which takes a second a job."""
+
+    def leave(*_: Any) -> None:
+        (folder,) = Path("runs/sweeps").glob("*/jobs")
+        for number in range(11):
+            result = {"job": number, "overrides": [f"seed={number}"], "figures": {}, "error": None}
+            (folder / f"{number}.json").write_text(json.dumps(result))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("seqgen_cli.sweep.hydra_main", leave)
+    assert main(["bench", "-m", "seed=range(11)", "--json", "figures.json"]) == 0
+    assert [result["job"] for result in json.loads(Path("figures.json").read_text())] == list(range(11))
+
+
 def test_a_failed_job_stops_no_other_and_is_told(jobs, capsys) -> None:
     assert main(["bench", "-m", "seed=1,3,4,2"]) == 1
     assert [config.seed for config in jobs] == [1, 3, 4, 2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import pytest
 import torch
 
 import seqgen_cli
-from seqgen_cli import build, loading
+from seqgen_cli import build, inference, loading
 from seqgen_cli.cli import main
+from seqgen_cli.commands.lines import decoded_lines
 from seqgen_cli.data.tokenizers import SentencePiece, Tokenizer, save_pair
 from seqgen_cli.decoding.beam import BeamSearch
+from seqgen_cli.ensemble import Hypothesis
 from seqgen_cli.errors import RequestError
-from seqgen_cli.inference import Translator
+from seqgen_cli.inference import Translation, Translator
 from seqgen_cli.training import checkpoints
 from tests import corpus_files
 
@@ -32,10 +35,10 @@ def tokenizer(side: int, seed: int) -> Tokenizer:
     return Tokenizer(SentencePiece(vocab_size=60).train("joint", lines)[0])
 
 
-def save(folder: Path, seed: int, overrides: list[str] = SMALL, words: int = 0) -> Path:
-    """A run with one checkpoint of a random model that is far from indifferent."""
+def save(folder: Path, seed: int, overrides: list[str] = SMALL, words: tuple[int, int] = (0, 0)) -> Path:
+    """A run with one checkpoint of a random model that is far from indifferent; `words` names its vocabularies."""
     config = build.compose("train", overrides)
-    source, target = tokenizer(0, words), tokenizer(1, words)
+    source, target = (tokenizer(side, of_side) for side, of_side in enumerate(words))
     torch.manual_seed(seed)
     model, output = build.network(config, source.vocab_size, target.vocab_size)
     with torch.no_grad():
@@ -218,6 +221,19 @@ def test_over_long_lines_are_translated_in_parts(
     assert whole.parts > 1 and whole.tokens > small.translate([sentence])[0].tokens
 
 
+def test_a_line_in_parts_is_cut_where_one_of_them_is() -> None:
+    """And the rest adds up."""
+    first = [Hypothesis("a", -1.0, -2.0, 3, truncated) for truncated in (True, False)]
+    second = [Hypothesis("b", -4.0, -5.0, 6, False)] * 2
+    wanted = tuple(Hypothesis("a b", -5.0, -7.0, 9, truncated) for truncated in (True, False))
+    assert inference._assembled([first, second]) == Translation(wanted, 2)
+
+
+def test_an_output_is_one_line_whatever_its_pieces_spell(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tokenizer, "decode", lambda self, rows: ["a\rb\nc" for _ in rows])
+    assert [translation.text for translation in translator.translate(LINES[:2])] == ["a b c"] * 2
+
+
 def test_bytes_that_are_not_utf8(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, target = tmp_path / "a.ja", tmp_path / "a.en"
     source.write_bytes(b"\xef\xbb\xbf" + LINES[0].encode() + b"\n\xff\xfe\n" + LINES[1].encode() + b"\n")
@@ -227,6 +243,9 @@ def test_bytes_that_are_not_utf8(run: Path, tmp_path: Path, capsys: pytest.Captu
     assert "1 not UTF-8, bad bytes replaced" in capsys.readouterr().err
     assert translate(*arguments, "invalid_utf8=error") == 2
     assert "line 2: not valid UTF-8 (byte 0xff at position 0)" in capsys.readouterr().err
+    counts: Counter[str] = Counter()
+    assert [*decoded_lines([b"a\xffb\r\n", b"c"], None, "replace", counts)] == ["a\ufffdb", "c"]
+    assert counts == {"lines": 2, "invalid": 1}
 
 
 def test_interruption_keeps_finished_lines(
@@ -234,18 +253,20 @@ def test_interruption_keeps_finished_lines(
 ) -> None:
     source, target = tmp_path / "a.ja", tmp_path / "a.en"
     source.write_text("\n".join(LINES), encoding="utf-8")
-    plain, calls = Translator._translate, []
+    plain, calls, arrived = Translator._translate, [], ""
 
     def interrupted(self: Translator, lines: Any, *rest: Any) -> Any:
+        nonlocal arrived
         calls.append(len(lines))
         if len(calls) == 3:
+            arrived = target.read_text(encoding="utf-8")  # what would be there had the process been killed
             raise KeyboardInterrupt
         return plain(self, lines, *rest)
 
     expected = [translation.text for translation in translator.translate(LINES)]
     monkeypatch.setattr(Translator, "_translate", interrupted)
     assert translate("--ckpt", str(run), "--input", str(source), "--output", str(target), "window=8") == 130
-    assert target.read_text(encoding="utf-8").splitlines() == expected[:16]
+    assert target.read_text(encoding="utf-8").splitlines() == arrived.splitlines() == expected[:16]
 
 
 def test_a_reader_that_goes_away(run: Path, tmp_path: Path) -> None:
@@ -288,8 +309,9 @@ def test_a_folder_with_signs_in_its_name(other: Path, tmp_path: Path) -> None:
     assert target.read_text(encoding="utf-8").count("\n") == 1
 
 
-def test_models_of_different_vocabularies_make_no_ensemble(run: Path, tmp_path: Path) -> None:
-    stranger = save(tmp_path / "stranger", seed=3, words=9)
+@pytest.mark.parametrize("words", [(9, 0), (0, 9)])
+def test_models_of_different_vocabularies_make_no_ensemble(run: Path, tmp_path: Path, words: tuple[int, int]) -> None:
+    stranger = save(tmp_path / "stranger", seed=3, words=words)
     with pytest.raises(RequestError, match="different vocabularies"):
         seqgen_cli.load([run, stranger], device="cpu")
 

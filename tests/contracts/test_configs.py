@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from omegaconf import open_dict
+from omegaconf import OmegaConf, open_dict
 from torch import nn
 
 from seqgen_cli import build
@@ -177,3 +177,19 @@ def test_a_choice_writes_every_setting_and_nothing_that_the_program_passes(path:
     passed = PASSED.get(group, frozenset())
     assert not written & passed
     assert written == set(parameters(resolve(node, group))) - passed
+
+
+@pytest.mark.parametrize(
+    ("model", "published"),
+    [
+        ("rnn", {"model.layers": 3, "model.cell": "lstm", "model.embedding_size": 512, "model.hidden_size": 512}),
+        ("rnn", {"model.dropout": 0.2, "model.residual": True, "model.hand_over": "hidden", "tokenizer.vocab_size": 8000}),
+        ("bert_gru", {"model.encoder": "bert-base-uncased", "model.max_length": 512, "model.gru_layers": 2}),
+        ("bert_gru", {"model.gru_hidden": 256, "model.dropout": 0.25, "model.unfreeze": 0, "model.pooling": "last"}),
+        ("bert_gru", {"optimizer.lr": 1e-3, "batching.sentences": 128, "trainer.epochs": 2, "data.valid_share": 7500 / 25_000}),
+    ],
+)
+def test_reference_configurations_are_those_published(model: str, published: dict[str, Any]) -> None:
+    """SPEC.md, section 1."""
+    config = build.compose("train", [f"model={model}"])
+    assert {key: OmegaConf.select(config, key) for key in published} == published

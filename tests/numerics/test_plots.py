@@ -37,6 +37,15 @@ def test_alignment_is_drawn_without_missing_glyphs_and_dark_where_the_weight_is(
     assert black > white + 0.1  # 4 of 24 cells against 20 of 24
 
 
+def test_the_first_pieces_meet_in_the_upper_left_corner(tmp_path):
+    for place, name in ((0, "first.png"), (-1, "last.png")):
+        weights_TS = np.zeros((4, 6))
+        weights_TS[place, place] = 1.0
+        plots.alignment_plot(tmp_path / name, SOURCE, TARGET, weights_TS)
+    first, last = (imread(tmp_path / name)[..., :3].mean(-1) for name in ("first.png", "last.png"))
+    assert (np.argwhere(first < last - 0.5).max(0) < np.argwhere(last < first - 0.5).min(0)).all()
+
+
 def test_labels_differ_when_the_words_differ(tmp_path):
     """A font without the glyphs would draw the same box for every character."""
     weights_TS = np.full((1, 2), 0.5)
