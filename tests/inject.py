@@ -70,6 +70,9 @@ class Outcome:
     fate: str
     by: str
 
+    def __str__(self) -> str:
+        return f"{self.fate}: {self.fault}\n  {self.by or self.fault.tests}"
+
 
 def read(lines: Iterable[str]) -> list[Fault]:
     """The faults of a list's lines.
@@ -143,9 +146,9 @@ def without_false_kills(outcomes: list[Outcome], root: Path = ROOT) -> list[Outc
 
 def report(outcomes: list[Outcome]) -> str:
     """A line for each fault that was not killed, a table of kinds, and the sum."""
-    lines = [f"{each.fate}: {each.fault}\n  {each.by or each.fault.tests}" for each in outcomes if each.fate != "killed"]
-    fates = [*{each.fault.kind: None for each in outcomes}]
-    counts = {kind: Counter(each.fate for each in outcomes if each.fault.kind == kind) for kind in fates}
+    lines = [str(each) for each in outcomes if each.fate != "killed"]
+    kinds = dict.fromkeys(each.fault.kind for each in outcomes)
+    counts = {kind: Counter(each.fate for each in outcomes if each.fault.kind == kind) for kind in kinds}
     counts["all"] = Counter(each.fate for each in outcomes)
     lines += [f"{'killed':>8} {'survived':>8} {'invalid':>8}  kind"]
     lines += [f"{count['killed']:8} {count['survived']:8} {count['invalid']:8}  {kind}" for kind, count in counts.items()]
@@ -159,12 +162,12 @@ def main(words: list[str]) -> int:
         for fault in read(LIST.read_text(encoding="utf-8").splitlines())
         if all(word in f"{fault.kind} {fault} {fault.tests}" for word in words)
     ]
+    outcomes = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        outcomes = list(tqdm(pool.map(inject, chosen), total=len(chosen), unit="fault", disable=None))
+        for outcome in tqdm(pool.map(inject, chosen), total=len(chosen), unit="fault", disable=None):
+            outcomes.append(outcome)
+            tqdm.write(str(outcome))
     outcomes = without_false_kills(outcomes)
-    for outcome in outcomes:
-        if outcome.fate == "killed":
-            print(f"killed: {outcome.fault}\n  {outcome.by}")
     print(report(outcomes))
     return 0 if all(outcome.fate == "killed" for outcome in outcomes) else 1
 

@@ -102,3 +102,9 @@ def test_every_fault_can_be_put_in(listed: Fault, tmp_path: Path) -> None:
     assert listed.kind
     for word in listed.tests.split():
         assert not word.startswith("tests/") or (ROOT / word.split("::")[0]).is_file(), word
+
+
+def test_faults_are_spread_over_every_folder() -> None:
+    files = [path for path in (ROOT / "seqgen_cli").rglob("*.py") if path.read_text(encoding="utf-8").strip()]
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in files}
+    assert folders <= {Path(listed.file).parent.as_posix() for listed in FAULTS}

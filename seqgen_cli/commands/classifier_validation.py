@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from seqgen_cli.commands.validation import Evaluating
+from seqgen_cli.commands.validation import Evaluating, spread
 from seqgen_cli.data.batching import Batching, evaluation_batches
 from seqgen_cli.data.labelled import LabelledDataset
 from seqgen_cli.data.prepare import Prepared
@@ -79,7 +79,7 @@ class ClassifierValidation:
         self.names: list[str] = prepared.target_tokenizer.names
         self.model, self.output, self.objective = model, output, objective
         self.batching, self.metrics, self.runtime = batching, metrics, runtime
-        self.shown = np.arange(min(samples, len(dataset))) * len(dataset) // max(1, min(samples, len(dataset)))
+        self.shown = spread(len(dataset), samples)
         self._log_probs_NC = np.zeros((0, 0))
 
     def likelihood(self, check: Callable[[], None] = lambda: None) -> dict[str, float]:

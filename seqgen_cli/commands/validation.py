@@ -101,9 +101,9 @@ class TranslatorValidation(Validation):
     ) -> None:
         super().__init__(prepared, model, output, objective, batching, runtime)
         self.decoder, self.metrics = decoder, metrics
-        count = min(len(self.dataset), len(self.dataset) if decode_limit is None else max(decode_limit, samples))
-        self.decoded = _spread(len(self.dataset), count if isinstance(model, Generator) else 0)
-        self.shown = _spread(len(self.decoded), min(samples, len(self.decoded)))
+        count = len(self.dataset) if decode_limit is None else max(decode_limit, samples)
+        self.decoded = spread(len(self.dataset), count if isinstance(model, Generator) else 0)
+        self.shown = spread(len(self.decoded), samples)
         self.scored = decode_limit != 0
 
     def quality(self, place: Path) -> dict[str, float]:
@@ -194,8 +194,9 @@ class Evaluating:
         self.module.train()
 
 
-def _spread(count: int, wanted: int) -> np.ndarray:
-    """`wanted` of the numbers 0 .. count - 1, evenly spread."""
+def spread(count: int, wanted: int) -> np.ndarray:
+    """`wanted` of the numbers 0 .. count - 1 (all, where there are fewer), evenly spread."""
+    wanted = min(wanted, count)
     return np.arange(wanted) * count // max(1, wanted)
 
 
