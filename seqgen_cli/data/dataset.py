@@ -75,7 +75,7 @@ class Weighted:
         Of n examples, number i + c n is example i for the c-th time after the first: copies have numbers, and so random
         draws, of their own.
         """
-        chosen, start = [], 0
+        chosen, start = [np.zeros(0, np.int64)], 0
         for part, (count, weight) in enumerate(zip(self._parts, self._weights, strict=True)):
             chosen += [np.arange(start, start + count) + copy * len(self) for copy in range(int(weight))]
             if share := round((weight - int(weight)) * count):
