@@ -355,6 +355,15 @@ def test_plots(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert sorted(drawn) == ["line-000001.png", "line-000003.png"]
 
 
+def test_an_alignment_shows_as_much_of_a_source_as_is_translated_at_once(translator: Translator) -> None:
+    whole = translator.alignments(LINES[:1])[0].source_pieces
+    with pytest.MonkeyPatch.context() as patch:
+        for bound in (len(whole), len(whole) - 1):
+            patch.setattr(translator, "max_source_tokens", bound)
+            (found,) = translator.alignments(LINES[:1], ["a b"])
+            assert found.source_pieces == [*whole[: bound - 1], "</s>"] and found.weights_TS.shape[1] == bound
+
+
 def test_a_model_without_attention_has_no_plots(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

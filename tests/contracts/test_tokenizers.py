@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -162,6 +163,18 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RequestError):
         replace(SETTINGS, vocab_size=8).train("source", SOURCES)
     assert capfd.readouterr() == ("", "")
+
+
+def test_word_pieces_are_every_character_and_the_most_frequent_words(tmp_path: Path) -> None:
+    """Equally frequent ones by their spelling; where characters alone fill the vocabulary, no word."""
+    pytest.importorskip("tokenizers")
+    texts = ["bb aa cc aa", "Cc bb dd a"]  # aa, bb and cc twice
+    characters = [*"abcd", "##a", "##b", "##c", "##d"]
+    for room, words in ((0, []), (1, ["aa"]), (3, ["aa", "bb", "cc"]), (9, ["aa", "bb", "cc", "dd"])):
+        tokenizer = WordPieces("tiny", vocab_size=4 + len(characters) + room).train(texts)
+        tokenizer.save(tmp_path, "source")
+        model = json.loads(json.loads((tmp_path / "source.json").read_text(encoding="utf-8"))["rules"])["model"]
+        assert list(model["vocab"])[4:] == [*characters, *words]
 
 
 @pytest.mark.parametrize(("truncation", "first", "last"), [("head", 8, 0), ("tail", 0, 8), ("head_tail", 2, 6)])

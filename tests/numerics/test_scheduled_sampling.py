@@ -185,6 +185,11 @@ def test_loss_and_gradient_are_those_of_a_plain_loop(model: str, mixing: str, ou
     assert abs(loss - loss_and_gradient(plain, batch)[0]) > 1e-3, "something was replaced"
 
 
+def test_auto_steps_what_reads_step_by_step_and_passes_once_over_what_does_not() -> None:
+    assert {model: objective(model, passes="auto").passes for model in RECURRENT} == dict.fromkeys(RECURRENT, "stepwise")
+    assert {model: objective(model, passes="auto").passes for model in OTHERS} == dict.fromkeys(OTHERS, 1)
+
+
 @pytest.mark.parametrize("mixing", MIXINGS)
 @pytest.mark.parametrize("model", RECURRENT + OTHERS)
 def test_as_many_passes_as_words_are_stepping(model: str, mixing: str) -> None:
