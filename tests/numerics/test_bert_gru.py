@@ -183,6 +183,22 @@ def test_features_stand_in_for_ids() -> None:
     assert torch.equal(model.hidden_states(cached), model.hidden_states(batch))
 
 
+def test_features_are_named_by_all_that_decides_them() -> None:
+    """Every weight of the encoder but its pooler's, and its shape; nothing of what reads the features."""
+    model = tiny()
+    names = {model.features_fingerprint(), tiny().features_fingerprint()}
+    assert len(names) == 1
+    for name, parameter in model.named_parameters():
+        before = parameter.detach().clone()
+        with torch.no_grad():
+            parameter.view(-1)[-1] += 1
+        decides = name.startswith("encoder.") and not name.startswith("encoder.pooler.")
+        assert (model.features_fingerprint() not in names) == decides, name
+        parameter.data = before
+    model.shape = {**model.shape, "num_attention_heads": 4}
+    assert model.features_fingerprint() not in names
+
+
 def test_parameters_of_the_reference() -> None:
     """SPEC.md section 1: 112,241,409 of which 2,759,169 train, from bert-base-uncased's shape alone."""
     with torch.device("meta"):

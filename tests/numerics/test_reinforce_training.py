@@ -9,7 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from seqgen_cli.objectives import trials
-from seqgen_cli.objectives.baselines import Greedy, LeaveOneOut, NoBaseline
+from seqgen_cli.objectives.baselines import Greedy, Learned, LeaveOneOut, NoBaseline
 from seqgen_cli.objectives.handovers import Constant, LinearRise, Mixer, SigmoidRise
 from seqgen_cli.objectives.minimum_risk import MinimumRisk
 from seqgen_cli.objectives.mle import MaximumLikelihood
@@ -164,6 +164,21 @@ def test_the_log_tells_what_was_drawn(small: World, monkeypatch: pytest.MonkeyPa
         "samples_weight/sequences": 2.0,
     }
     assert metrics == pytest.approx(wanted)
+
+
+def test_a_learned_baseline_is_logged_as_its_mean_over_a_samples_words(small: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = reinforce(small, Learned(), samples=2)
+    assert objective.regressor is not None
+    torch.nn.init.normal_(objective.regressor.weight)
+    drawn = [0, 5, 4, 4]
+    forced(monkeypatch, small, [drawn[:2], drawn[2:]])
+    metrics = objective(small.references(2), progress()).metrics
+    words = [objective.regressor(small.model.hidden_states(small.batch([small.outputs[each]]))) for each in drawn]
+    means = [float(each.mean().detach()) for each in words]
+    advantages = [float(small.rewards()[each]) - mean for each, mean in zip(drawn, means, strict=True)]
+    assert float(metrics["baseline/samples/sequences"]) == pytest.approx(sum(means))
+    assert float(metrics["advantage/samples/sequences"]) == pytest.approx(sum(advantages))
+    assert float(metrics["advantage_squared/samples/sequences"]) == pytest.approx(sum(each**2 for each in advantages))
 
 
 @pytest.mark.parametrize("choice", ["leave one out", "with entropy", "minimum risk", "minimum risk, no reference"])
