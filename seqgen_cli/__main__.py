@@ -5,7 +5,7 @@ import sys
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    from seqgen_cli.cli import main  # only now: each worker process imports the `seqgen` script anew, to run none of it
+    from seqgen_cli.cli.main import main  # only now: each worker process imports the `seqgen` script anew, to run none of it
 
     return main()
 

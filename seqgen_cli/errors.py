@@ -1,4 +1,9 @@
-"""The errors that reach a user: one or two sentences saying what was wrong, where, and what to do."""
+"""The errors that reach a user, one or two sentences saying what was wrong, where, and what to do; and small words for them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
 
 
 class SeqgenError(Exception):
@@ -11,3 +16,23 @@ class RequestError(SeqgenError):
     """The request was wrong (exit code 2): a misspelt key, a missing file, choices that do not fit."""
 
     exit_code = 2
+
+
+def did_you_mean(word: str, choices: Collection[str]) -> str:
+    """`" Did you mean X?"` for the nearest choice, or nothing."""
+    near = difflib.get_close_matches(word, choices, n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def join_or(words: Iterable[str]) -> str:
+    """ "a, b or c"."""
+    return _join(list(words), "or")
+
+
+def join_and(words: Iterable[str]) -> str:
+    """ "a, b and c"."""
+    return _join(list(words), "and")
+
+
+def _join(words: list[str], last: str) -> str:
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from seqgen_cli.data.cleaning import StandardCleaning
-from seqgen_cli.data.corpora import TextCorpus
-from seqgen_cli.data.prepare import Prepared, prepare
-from seqgen_cli.data.tokenizers import SentencePiece
+from seqgen_cli.data.corpora.text import TextCorpus
+from seqgen_cli.data.prepare.cleaning import StandardCleaning
+from seqgen_cli.data.prepare.prepared import Prepared
+from seqgen_cli.data.prepare.text import prepare
+from seqgen_cli.data.tokenizers.sentencepiece import SentencePiece
 
 WORDS = "the a red blue small big cat dog bird fish house tree sees likes eats finds under over near with and".split()  # noqa: SIM905
 KANA = "あいうえおかきくけこさしすせそたちつてと"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -21,99 +23,47 @@ FACTORIES = frozenset(
 DEVICE_FREE = frozenset({"from_numpy"})
 """Those without `device=`: always on the CPU, so not for code that runs on a device."""
 
-EVERYWHERE = frozenset({"errors", "words", "pretrained", "devices"})
-"""Rooms of a few plain helpers that anyone may use."""
+EVERYWHERE = frozenset({"errors", "runtime"})
+"""Rooms that anyone may use."""
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
-    "errors": frozenset(),
-    "devices": frozenset(),
-    "precision": frozenset({"data.batch", "layers", "measure", "outputs.base", "runtime"}),
-    "words": frozenset(),
-    "settings": frozenset(),
-    "listing": frozenset(),
-    "measure": frozenset(),
-    "plots": frozenset(),
-    "pretrained": frozenset(),
-    "classifier_plots": frozenset({"metrics", "plots"}),
-    "layers": frozenset(),
-    "data.batch": frozenset(),
-    "runtime": frozenset(),
-    "signatures": frozenset(),
-    "data": frozenset({"data.batch", "layers"}),
-    "models": frozenset({"layers", "data.batch"}),
-    "outputs": frozenset({"layers"}),
-    "decoding": frozenset({"models.base", "outputs.base", "layers", "data.batch"}),
-    "metrics": frozenset({"models.base", "outputs.base", "data.batch", "objectives.base"}),
-    "objectives": frozenset({"models.base", "outputs.base", "layers", "decoding", "metrics", "data.batch", "measure"}),
-    "training": frozenset({"objectives.base", "runtime", "data.batch", "layers", "measure"}),
-    "groups": frozenset(
-        {
-            "models.base",
-            "outputs.base",
-            "objectives.base",
-            "objectives.baselines",
-            "objectives.handovers",
-            "decoding.base",
-            "data",
-            "training",
-            "runtime",
-            "signatures",
-            "listing",
-            "metrics.base",
-        }
-    ),
-    "restore": frozenset({"groups"}),
-    "hydra_main": frozenset({"grammar"}),
-    "compose": frozenset({"groups", "hydra_main", "listing", "settings", "signatures"}),
-    "fitness": frozenset({"groups", "listing", "signatures", "models.base", "data", "metrics"}),
-    "build": frozenset(
-        {"compose", "fitness", "groups", "listing", "restore", "runtime", "settings", "signatures", "outputs.base", "data"}
-    ),
-    "classifying": frozenset({"build", "data", "data.batch", "outputs.base", "precision", "runtime", "training"}),
-    "ensemble": frozenset({"decoding", "data", "data.batch", "runtime"}),
-    "inference": frozenset({"ensemble", "decoding", "data", "runtime", "models.base"}),
-    "generating": frozenset({"ensemble", "decoding", "data", "data.batch", "runtime"}),
-    "loading": frozenset({"build", "classifying", "decoding", "generating", "inference", "precision", "runtime", "training"}),
-    "commands": frozenset(
-        {
-            "build",
-            "ensemble",
-            "generating",
-            "inference",
-            "loading",
-            "training",
-            "decoding",
-            "metrics",
-            "data",
-            "data.batch",
-            "runtime",
-            "models.base",
-            "outputs.base",
-        }
-        | {"objectives.base", "layers", "listing", "measure", "plots", "precision", "restore", "settings"}
-        | {"classifier_plots", "classifying"}
-    ),
-    "grammar": frozenset({"listing", "settings"}),
-    "helptext": frozenset({"grammar", "listing", "settings"}),
-    "sweep": frozenset({"build", "cli", "commands", "compose", "grammar", "hydra_main", "runtime"}),
-    "cli": frozenset({"build", "commands", "grammar", "helptext", "hydra_main", "runtime", "sweep"}),
-    "__main__": frozenset({"cli"}),
-    "__init__": frozenset({"loading"}),
+    room: EVERYWHERE | set(others.split())
+    for room, others in {
+        "errors": "",
+        "runtime": "",
+        "layers": "",
+        "metrics": "",
+        "report": "",
+        "data": "layers",
+        "models": "layers data.batch",
+        "outputs": "layers",
+        "decoding": "layers data.batch models.base outputs.base",
+        "objectives": "layers data.batch models.base outputs.base decoding metrics",
+        "config": "data models.base outputs.base objectives decoding.base metrics.base training.trainer tasks.base",
+        "checkpoints": "config data outputs.base tasks.base",
+        "tasks": "checkpoints config data layers models.base outputs.base decoding metrics report",
+        "training": "tasks checkpoints config data layers outputs.base objectives.base report",
+        "bench": "training tasks config data layers outputs.base objectives.base decoding report",
+        "commands": "bench training tasks config data models.base metrics report",
+        "cli": "checkpoints config report",
+        "__main__": "cli",
+        "__init__": "tasks",
+    }.items()
 }
-"""What each room may import besides itself and EVERYWHERE. `x.base` allows that one file, `x` every file of the room."""
+"""What each room may import besides itself. `x.base` allows that one file, `x` every file of the room. cli names the command
+that it runs, and imports it by its name."""
 
-HYDRA = frozenset({"build", "cli", "commands", "compose", "hydra_main", "sweep"})
-ENVIRONMENT = {"runtime.py": None, "cli.py": {"RANK"}, "hydra_main.py": {"COMP_LINE", "HYDRA_FULL_ERROR"}}
+HYDRA = frozenset({"cli", "config"})
+ENVIRONMENT = {"runtime/process.py": None, "cli/main.py": {"RANK"}, "cli/hydra_main.py": {"COMP_LINE", "HYDRA_FULL_ERROR"}}
 """Who reads the environment, and which variables (None: any). runtime needs torch, which --help and completion must not load."""
 
-TAKES_ANY_NAME = frozenset({"build.py:make", "data/phrasebook/construction.py:construction"})
+TAKES_ANY_NAME = frozenset({"config/build.py:make", "data/corpora/phrasebook/construction.py:construction"})
 """make gives each value to the constructor that declares it; the slots of a construction are the parameters of its sentence."""
 
 
 def room(path: Path) -> str:
-    """data/batch.py -> "data.batch" (a room of its own), models/rnn.py -> "models", build.py -> "build"."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return "data.batch" if parts == ("data", "batch") else parts[0]
+    """models/rnn.py -> "models", errors.py -> "errors"."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -136,8 +86,7 @@ def label(path: Path) -> str:
 
 def allowed(mine: str, parts: list[str]) -> bool:
     """Whether room `mine` may import the module seqgen_cli.<parts>."""
-    its = "data.batch" if parts[:2] == ["data", "batch"] else parts[0]
-    return its == mine or its in EVERYWHERE | MAY_IMPORT[mine] or ".".join(parts[:2]) in MAY_IMPORT[mine]
+    return parts[0] == mine or bool({parts[0], ".".join(parts[:2])} & MAY_IMPORT[mine])
 
 
 @pytest.mark.parametrize("path", FILES, ids=label)
@@ -160,8 +109,43 @@ def test_the_table_forbids_what_the_design_forbids() -> None:
     assert allowed("decoding", ["models", "base", "Generator"])
 
 
+def test_the_top_holds_rooms_and_little_else() -> None:
+    beside = {path.stem for path in PACKAGE.glob("*.py")}
+    assert beside <= {"__init__", "__main__", "errors"}
+    assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()} - {"configs"} == {
+        room for room in MAY_IMPORT if room not in beside
+    }
+
+
+def test_no_import_leads_back() -> None:
+    """Neither file by file nor room by room, where a file that is allowed by itself is a room of its own."""
+    names = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in FILES}
+    alone = {other for others in MAY_IMPORT.values() for other in others if "." in other}
+    files: dict[str, set[str]] = {}
+    rooms: dict[str, set[str]] = {}
+    for name, path in names.items():
+        for module in imports(parsed(path)):
+            inner = module.removeprefix("seqgen_cli.")
+            found = next((each for each in (inner, inner.rpartition(".")[0]) if each in names), None)
+            if module.startswith("seqgen_cli.") and found is not None and found != name:
+                files.setdefault(name, set()).add(found)
+                pair = [each if each in alone else each.partition(".")[0] for each in (name, found)]
+                if pair[0].partition(".")[0] != pair[1].partition(".")[0]:
+                    rooms.setdefault(pair[0], set()).add(pair[1])
+    for graph in (files, rooms):
+        assert list(TopologicalSorter(graph).static_order())
+
+
+def test_the_page_names_every_room_and_nothing_else() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = {name for line in page.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)/?`", line.split("|")[1])}
+    assert rows == {room for room in MAY_IMPORT if not room.startswith("__")}
+    for name in re.findall(r"`([\w/]+/[\w.]*)`", page):
+        assert (PACKAGE / name).exists() or (PACKAGE.parent / name).exists(), name
+
+
 @pytest.mark.parametrize("path", FILES, ids=label)
-def test_only_the_command_line_and_build_know_hydra(path: Path) -> None:
+def test_only_the_command_line_and_config_know_hydra(path: Path) -> None:
     used = {module.split(".")[0] for module in imports(parsed(path))} & {"hydra", "omegaconf"}
     assert not used or room(path) in HYDRA
 
@@ -170,7 +154,7 @@ def test_only_the_command_line_and_build_know_hydra(path: Path) -> None:
 def test_only_runtime_reads_the_environment_and_imports_distributed(path: Path) -> None:
     tree = parsed(path)
     text = path.read_text(encoding="utf-8")
-    if label(path) != "runtime.py":
+    if label(path) != "runtime/process.py":
         assert not any(module.startswith("torch.distributed") for module in imports(tree))
         assert "dist." not in text or "torch.distributed" not in text
     names = {
@@ -204,7 +188,7 @@ def names_of_devices(tree: ast.AST) -> list[int]:
 @pytest.mark.parametrize("path", FILES, ids=label)
 def test_what_a_device_can_do_is_asked_not_guessed(path: Path) -> None:
     found = names_of_devices(parsed(path))
-    assert found == [] or label(path) in ("devices.py", "runtime.py")
+    assert found == [] or room(path) == "runtime"
 
 
 def test_a_guess_from_a_devices_name_is_seen() -> None:
@@ -231,7 +215,7 @@ def doubles(tree: ast.AST) -> list[int]:
 @pytest.mark.parametrize("path", FILES, ids=label)
 def test_no_device_is_asked_for_float64(path: Path) -> None:
     """`devices.wide` and `sum_dtype` give the best there is. Checkpoints are averaged on the CPU."""
-    assert doubles(parsed(path)) == [] or label(path) in ("devices.py", "commands/averaging.py")
+    assert doubles(parsed(path)) == [] or label(path) in ("runtime/devices.py", "training/averaging.py")
 
 
 def test_float64_is_seen() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqgen_cli import build
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose
 
 ROOT = Path(__file__).parents[1]
 
 
 def test_the_five_sentences_of_the_demo_are_never_seen_in_training() -> None:
-    corpus = build.make(build.compose("train", ["experiment=demo"]).data, "data")
+    corpus = build.make(compose("train", ["experiment=demo"]).data, "data")
     unseen = (ROOT / "recipes" / "demo" / "unseen.ja").read_text(encoding="utf-8").splitlines()
     assert len(set(unseen)) == 5
     train = {source for source, _ in corpus.splits()["train"]}

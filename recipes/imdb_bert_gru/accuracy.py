@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from seqgen_cli.cli import main
+from seqgen_cli.cli.main import main
 
 WAYS = {
     "straightforward, fp32": ["batching=random", "data.features=none", "runtime.precision=fp32"],

@@ -9,7 +9,7 @@ import sys
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from seqgen_cli.data.imdb import Imdb
+from seqgen_cli.data.corpora.imdb import Imdb
 
 splits = {name: tuple(zip(*examples, strict=True)) for name, examples in Imdb(archive=sys.argv[1]).labelled_splits().items()}
 words = TfidfVectorizer(ngram_range=(1, 2), min_df=3, sublinear_tf=True)

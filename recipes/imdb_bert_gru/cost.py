@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 from seqgen_cli.data.batching import BySentences
-from seqgen_cli.data.imdb import Imdb
-from seqgen_cli.data.wordpieces import WordPieces
+from seqgen_cli.data.corpora.imdb import Imdb
+from seqgen_cli.data.tokenizers.wordpieces import WordPieces
 from seqgen_cli.models.bert_gru import BertGru
 from seqgen_cli.models.encoders import pretrained_encoder
 

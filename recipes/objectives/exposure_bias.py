@@ -42,9 +42,9 @@ from torch import Tensor
 from seqgen_cli import load
 from seqgen_cli.data.batch import Batch, make_batch
 from seqgen_cli.decoding.base import Specials
-from seqgen_cli.devices import wide
 from seqgen_cli.layers.random import Key
 from seqgen_cli.metrics.bootstrap import resampled_sums
+from seqgen_cli.runtime.devices import wide
 
 STARTS = (1, 2, 3, 5, 9, 13, 17, 25)
 """First position of each group of positions; the last has no end."""

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
-from seqgen_cli import build
+from seqgen_cli.checkpoints.untrusted import read_config
+from seqgen_cli.config import build
 from seqgen_cli.metrics.base import Reward
 from seqgen_cli.metrics.bootstrap import holm, paired_differences, two_sided_p
-from seqgen_cli.restore import read_config
 
 BASELINE, START = "mle", "start"
 RESAMPLES, SEED = 2000, 12345

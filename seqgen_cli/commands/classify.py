@@ -13,17 +13,16 @@ from itertools import tee
 from pathlib import Path
 from typing import Any, TextIO
 
-from omegaconf import DictConfig
-
-from seqgen_cli import build
-from seqgen_cli.classifying import Classification, open_classifier
-from seqgen_cli.commands.lines import decoded_lines, line_count, opened_input, opened_output, prompted
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import Config
 from seqgen_cli.errors import RequestError
+from seqgen_cli.tasks.classify.classifier import Classification, open_classifier
+from seqgen_cli.tasks.lines import decoded_lines, line_count, opened_input, opened_output, prompted
 
 _log = logging.getLogger(__name__)
 
 
-def run(config: DictConfig) -> dict[str, Any]:
+def run(config: Config) -> dict[str, Any]:
     """Label config.text, or the lines of config.input; return the number of texts, seconds, and counts of unusual ones.
 
     A line of nothing but spaces gives an empty line (in JSON, a label null), so that lines keep their numbers.

@@ -13,14 +13,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from omegaconf import DictConfig
-
-from seqgen_cli import build
-from seqgen_cli.commands.lines import decoded_lines, line_count, opened_input, opened_output
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import Config
+from seqgen_cli.config.listing import read_settings
 from seqgen_cli.errors import RequestError
-from seqgen_cli.generating import Generation
-from seqgen_cli.listing import read_settings
-from seqgen_cli.loading import open_generator
+from seqgen_cli.tasks.generate.generator import Generation, open_generator
+from seqgen_cli.tasks.lines import decoded_lines, line_count, opened_input, opened_output
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +29,7 @@ _UNUSUAL = {
 }
 
 
-def run(config: DictConfig) -> dict[str, Any]:
+def run(config: Config) -> dict[str, Any]:
     """Continue config.prompt, or the lines of config.input; return the number of texts, seconds, and counts of unusual ones.
 
     Each text is written as soon as its window is done: what was interrupted keeps what it wrote.
@@ -62,7 +60,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     return {"texts": counts["texts"], "seconds": seconds, **{name: counts[name] for name in _UNUSUAL}}
 
 
-def _check(config: DictConfig) -> None:
+def _check(config: Config) -> None:
     """Refuse what cannot be meant, before the model is loaded."""
     if config.ckpt is None:
         raise RequestError("seqgen generate needs --ckpt RUN: a run folder such as runs/X, or a checkpoint.")

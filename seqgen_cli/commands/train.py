@@ -8,23 +8,22 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
-from seqgen_cli import build
-from seqgen_cli import runtime as running
-from seqgen_cli.commands import dry_run
-from seqgen_cli.commands.averaging import average_best
-from seqgen_cli.commands.session import Session
-from seqgen_cli.commands.start import Start
-from seqgen_cli.plots import curves
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import Config
+from seqgen_cli.runtime import logs
+from seqgen_cli.training import dry_run
+from seqgen_cli.training.averaging import average_best
+from seqgen_cli.training.curves import curves
 from seqgen_cli.training.journal import finite
+from seqgen_cli.training.session import Session
 from seqgen_cli.training.signals import InterruptedTrainingError, Interruption, StoppedError
+from seqgen_cli.training.start import Start
 from seqgen_cli.training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
 
 
-def run(config: DictConfig) -> dict[str, Any]:
+def run(config: Config) -> dict[str, Any]:
     """Train, or go on training; returns the run's figures."""
     build.check(config)
     trainer: Trainer = build.make(config.trainer, "trainer")
@@ -34,7 +33,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     prepared = build.prepared(config, runtime, start.tokenizers, report=_log.info)
     if config.get("dry_run"):
         return dry_run.report(config, trainer, runtime, start, prepared)
-    log = running.log_to(start.run) if runtime.is_main else None
+    log = logs.log_to(start.run) if runtime.is_main else None
     session = Session(config, trainer, runtime, start, prepared)
     try:
         with Interruption() as interruption:
@@ -43,7 +42,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     finally:
         session.close()
         if log is not None:
-            running.stop_log(log)
+            logs.stop_log(log)
 
 
 def _train(session: Session, interruption: Interruption) -> None:

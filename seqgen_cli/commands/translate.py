@@ -10,14 +10,13 @@ from itertools import tee
 from pathlib import Path
 from typing import Any, TextIO
 
-from omegaconf import DictConfig
-
-from seqgen_cli import build, plots
-from seqgen_cli.commands.lines import decoded_lines, line_count, opened_input, opened_output, prompted
-from seqgen_cli.data.corpora import check_aligned, open_text, read_lines
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import Config
+from seqgen_cli.data.corpora.lines import check_aligned, open_text, read_lines
 from seqgen_cli.errors import RequestError
-from seqgen_cli.inference import Translation, Translator
-from seqgen_cli.loading import open_checkpoints
+from seqgen_cli.tasks.lines import decoded_lines, line_count, opened_input, opened_output, prompted
+from seqgen_cli.tasks.translate import plots
+from seqgen_cli.tasks.translate.translator import Translation, Translator, open_translator
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ _UNUSUAL = {
 }
 
 
-def run(config: DictConfig) -> dict[str, Any]:
+def run(config: Config) -> dict[str, Any]:
     """Translate config.input to config.output_file; return the number of lines, seconds, and counts of unusual lines.
 
     Each output is written as soon as its window is translated: what was interrupted keeps what it wrote.
@@ -63,9 +62,9 @@ def run(config: DictConfig) -> dict[str, Any]:
     return {"lines": counts["lines"], "seconds": seconds, **{name: counts[name] for name in _UNUSUAL}}
 
 
-def _translator(config: DictConfig) -> Translator:
+def _translator(config: Config) -> Translator:
     decoder, runtime = build.make(config.decoding, "decoding"), build.start_runtime(config)
-    translator = open_checkpoints(config.ckpt, runtime, config.trust, decoder, config.batch_tokens, config.max_source_tokens)
+    translator = open_translator(config.ckpt, runtime, config.trust, decoder, config.batch_tokens, config.max_source_tokens)
     if config.plot is not None:
         translator.alignments([])  # a model without any is refused before work begins
     return translator

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from seqgen_cli.data.batch import Batch, make_batch
-from seqgen_cli.data.store import Ragged, Text
-from seqgen_cli.data.tokenizers import TextTokenizer, Tokenizer
+from seqgen_cli.data.prepare.store import Ragged, Text
+from seqgen_cli.data.tokenizers.base import TextTokenizer
+from seqgen_cli.data.tokenizers.sentencepiece import Tokenizer
 
 
 @dataclass(frozen=True)

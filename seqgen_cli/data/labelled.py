@@ -5,114 +5,16 @@ Shapes: B texts, S word pieces, E encoder size, C classes, n examples.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt
 
 from seqgen_cli.data.batch import Batch, pad
-from seqgen_cli.data.features import Encode, FeatureStore, FeatureType, Rows, check_room, key_of
-from seqgen_cli.data.store import Ragged, Text
-from seqgen_cli.errors import SeqgenError
-
-Example = tuple[str, str]
-"""A text and the name of its class."""
-
-
-@runtime_checkable
-class LabelledCorpus(Protocol):
-    """Named splits of texts, each with the name of its class."""
-
-    def fingerprint(self) -> str:
-        """A hash of everything that decides which examples `labelled_splits` yields."""
-        ...
-
-    def class_names(self) -> Sequence[str] | None:
-        """The classes in order, or None: those found in training, sorted."""
-        ...
-
-    def labelled_splits(self) -> Mapping[str, Iterable[Example]]:
-        """The examples of each split there is ("train", "valid", "test"); each may be iterated more than once."""
-        ...
-
-
-@dataclass(frozen=True)
-class LabelledData:
-    """Settings that every labelled corpus shares.
-
-    Args:
-        limit: the most examples of each split, drawn by `split_seed`; None: all.
-        split_seed: names the random cut into training and validation, and what `limit` keeps.
-        features: where the outputs of a frozen encoder are kept, so that each text is encoded once.
-        features_dtype: how they are kept; see data/features.py for the error of each.
-        features_limit: the most they may take, GB; a split beyond it is encoded anew every epoch.
-    """
-
-    limit: Annotated[int, Ge(1)] | None = None
-    split_seed: Annotated[int, Ge(0)] = 1
-    features: Literal["disk", "memory", "none"] = "disk"
-    features_dtype: FeatureType = "fp16"
-    features_limit: Annotated[float, Gt(0)] = 20.0
-
-    def limited(self, examples: Sequence[Example], split: str) -> Sequence[Example]:
-        """At most `limit` of the examples, drawn at random."""
-        return limited(examples, self.limit, self.split_seed, split)
-
-
-def limited(examples: Sequence[Example], limit: int | None, split_seed: int, split: str) -> Sequence[Example]:
-    """At most `limit` of a split's examples, drawn at random."""
-    if limit is None or limit >= len(examples):
-        return examples
-    return [examples[index] for index in shuffled(len(examples), split_seed, f"limit {split}")[:limit]]
-
-
-def shuffled(count: int, seed: int, purpose: str) -> np.ndarray:
-    """0 .. count - 1 in a random order that depends on the seed and on what it is for."""
-    return np.random.default_rng([seed, *purpose.encode()]).permutation(count)
-
-
-class Labels:
-    """The classes of a corpus, in order; stands where a generator's target tokenizer does.
-
-    Args:
-        names: two or more, all different.
-
-    Raises:
-        SeqgenError: fewer, or twice the same.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        if len(names) < 2 or len(set(names)) < len(names):
-            raise SeqgenError(f"A classifier needs two or more different classes, not {list(names)}.")
-        self.names = list(names)
-        self.vocab_size = len(self.names)
-
-    @property
-    def fingerprint(self) -> str:
-        return hashlib.sha256(json.dumps(self.names).encode()).hexdigest()
-
-    def save(self, folder: Path, name: str) -> None:
-        """Write FOLDER/NAME.json."""
-        (folder / f"{name}.json").write_text(json.dumps(self.names, ensure_ascii=False), encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path, name: str) -> Labels:
-        """Read FOLDER/NAME.json."""
-        path = folder / f"{name}.json"
-        try:
-            names = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise SeqgenError(f"The class names {path} cannot be read ({error}).") from error
-        if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
-            raise SeqgenError(f"{path} is not a list of class names.")
-        return cls(names)
+from seqgen_cli.data.prepare.features import Encode, FeatureStore, Rows, check_room, key_of
+from seqgen_cli.data.prepare.store import Ragged, Text
 
 
 class LabelledDataset:

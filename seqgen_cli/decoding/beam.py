@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from seqgen_cli.decoding.base import Decoder, Hypotheses, Predictions, SearchState, Step, Task
 from seqgen_cli.decoding.rollout import Turn, roll_out
-from seqgen_cli.devices import is_host
 from seqgen_cli.errors import RequestError
+from seqgen_cli.runtime.devices import is_host
 
 _NONE = float("-inf")
 

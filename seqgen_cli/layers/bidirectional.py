@@ -3,7 +3,8 @@
 It computes what torch's bidirectional nn.GRU computes on packed sequences. Packing made it 7 times slower on a CPU, so each
 direction is a GRU of its own over the padded rows: the backward one reads each row's real positions in reverse order, and
 its outputs are put back. What stands after a row's end is read last by either direction, so it never touches a real position.
-On a CPU layers/gru.py runs both directions at once. Cells compute in their weights' dtype, outside autocast: devices.py says why.
+On a CPU layers/gru.py runs both directions at once. Cells compute in their weights' dtype, outside autocast:
+runtime/devices.py says why.
 
 Shapes: S positions, B rows, I input size, D hidden size of one direction.
 """
@@ -15,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqgen_cli.devices import is_host, no_autocast
 from seqgen_cli.layers.dropout import Dropout
 from seqgen_cli.layers.gru import gru_pair
 from seqgen_cli.layers.recurrent import cell_dtype
+from seqgen_cli.runtime.devices import is_host, no_autocast
 
 
 class BidirectionalGRU(nn.Module):

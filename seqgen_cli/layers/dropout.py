@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from seqgen_cli.devices import is_host
+from seqgen_cli.runtime.devices import is_host
 
 _LEVELS = 1 << 16
 

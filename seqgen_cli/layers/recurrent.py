@@ -2,7 +2,8 @@
 
 A layer computes  out_t = skip(x_t) + dropout(h_t),  h_t = cell(h_{t-1}, x_t);  skip is a linear map in the first layer,
 whose input has another meaning (and perhaps another size) than its state, and the identity above it.
-Weights start as torch's: U(-1/sqrt(D), 1/sqrt(D)). Cells compute in their weights' dtype, outside autocast (devices.py says why).
+Weights start as torch's: U(-1/sqrt(D), 1/sqrt(D)). Cells compute in their weights' dtype, outside autocast
+(runtime/devices.py says why).
 
 Shapes: B or R rows, T positions, I input size, X size of a further input known only step by step, D hidden,
 G gates: 4D (LSTM: input, forget, cell, output) or 3D (GRU: reset, update, new).
@@ -17,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from seqgen_cli.devices import no_autocast
 from seqgen_cli.layers.dropout import Dropout
+from seqgen_cli.runtime.devices import no_autocast
 
 Cell = Literal["lstm", "gru"]
 

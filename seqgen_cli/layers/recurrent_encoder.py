@@ -17,10 +17,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from seqgen_cli.devices import no_autocast
 from seqgen_cli.layers.dropout import Dropout
 from seqgen_cli.layers.masks import last_real, real_positions, reverse_rows
 from seqgen_cli.layers.recurrent import Cell, CellState, RecurrentState, cell_dtype, make_cell, make_skip
+from seqgen_cli.runtime.devices import no_autocast
 
 HandOver = Literal["hidden", "all"]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from seqgen_cli.devices import is_host
+from seqgen_cli.runtime.devices import is_host
 
 _CACHE_ELEMENTS = 1 << 18
 """Products formed at once on a processor: a few megabytes, which stay in its cache."""

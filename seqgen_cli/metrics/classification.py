@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
@@ -41,6 +41,9 @@ class ClassificationMetrics:
         confidence: share of the resamples that the interval holds.
         seed: of the resampling.
     """
+
+    task: ClassVar[str] = "classify"
+    """What these are figures of."""
 
     names: list[Name] = field(default_factory=lambda: list(NAMES))
     bins: Annotated[int, Ge(1)] = 15

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
@@ -37,6 +37,9 @@ class LanguageModelMetrics:
         confidence: share of the resamples that the interval holds.
         seed: of the resampling.
     """
+
+    task: ClassVar[str] = "generate"
+    """What these are figures of."""
 
     names: list[Name] = field(default_factory=lambda: ["perplexity", "nll", "accuracy"])
     bootstrap: Annotated[int, Ge(0)] = 1000

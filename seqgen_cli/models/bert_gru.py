@@ -19,8 +19,8 @@ from seqgen_cli.data.batch import Batch
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.bidirectional import BidirectionalGRU
 from seqgen_cli.layers.dropout import Dropout
+from seqgen_cli.layers.pretrained import TINY
 from seqgen_cli.models.encoders import Shape, encoder_layers, encoder_shape, max_positions, pretrained_encoder, random_encoder
-from seqgen_cli.pretrained import TINY
 
 Pooling = Literal["last", "mean", "max", "attention"]
 

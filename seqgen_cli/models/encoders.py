@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from seqgen_cli.errors import RequestError
-from seqgen_cli.pretrained import FAMILY, OFFSET_POSITIONS, TINY, loading, locate, only_here, read_config
+from seqgen_cli.layers.pretrained import FAMILY, OFFSET_POSITIONS, TINY, loading, locate, only_here, read_config
 
 Shape = dict[str, str | int | float | bool | None]
 """An encoder's transformers configuration: model_type and sizes."""
@@ -66,7 +66,7 @@ def encoder_shape(encoder: str, vocab_size: int | None = None) -> Shape:
     """The shape of a named encoder; of a pretrained one, its config alone is read.
 
     Args:
-        encoder: see seqgen_cli.pretrained. vocab_size: word pieces of `tiny`, which has none of its own.
+        encoder: see seqgen_cli.layers.pretrained. vocab_size: word pieces of `tiny`, which has none of its own.
 
     Raises:
         RequestError: there is no such encoder, or it is not of the BERT family.

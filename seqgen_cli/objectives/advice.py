@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from seqgen_cli.words import join_or
+from seqgen_cli.errors import join_or
 
 _FALLEN = 0.5  # of the best reward
 _FALL = 0.02  # least fall that matters: rewards of a hopeless model move by less

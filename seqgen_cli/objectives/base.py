@@ -49,14 +49,41 @@ class UpdateModule(Protocol):
     def __call__(self, batch: Batch, progress: Progress) -> Loss: ...
 
 
+class Schedule(Protocol):
+    """A learning-rate schedule."""
+
+    def factor(self, update: int) -> float:
+        """What the learning rate is multiplied by at this update, counted from 0."""
+        ...
+
+
+def always(update: int) -> bool:
+    """Due at every update."""
+    return True
+
+
 @dataclass(frozen=True)
 class Update:
-    """One gradient step of the loop: `module`'s loss, stepped by its optimizers (disjoint parameters), every `period` updates."""
+    """One gradient step of the loop: `module`'s loss, stepped by its optimizers.
+
+    Args:
+        name: begins the names of its figures, where an objective has several updates.
+        optimizers: over disjoint parameters; those of the objective's other updates are frozen meanwhile.
+        schedule: of their learning rates, by the run's updates; None: the run's.
+        clip_norm: largest global norm of its gradient; None: the run's; infinity: not clipped.
+        due: whether it is made at the run's update of this number, counted from 0. The same on all ranks, and a function of
+            the number alone, so that a resumed run goes on in step.
+        after: run after its step, e.g. to bring weights back into bounds; also where the step was skipped for a gradient that
+            was not finite, which leaves the weights as they were.
+    """
 
     name: str
     module: nn.Module
     optimizers: list[Optimizer]
-    period: int = 1
+    schedule: Schedule | None = None
+    clip_norm: float | None = None
+    due: Callable[[int], bool] = always
+    after: Callable[[], None] | None = None
 
 
 class Decay(Protocol):
@@ -87,7 +114,11 @@ class Objective(Protocol):
     """
 
     def updates(self, make_optimizer: MakeOptimizer) -> list[Update]:
-        """The updates, in the order they run. Most objectives have one."""
+        """The updates, in the order they run: each sees the weights that those before it leave. Most objectives have one.
+
+        Whatever else the objective holds (a discriminator, chains, a baseline) is in its parameters and buffers: saved, and
+        loaded strictly.
+        """
         ...
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:

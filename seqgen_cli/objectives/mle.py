@@ -13,12 +13,12 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
-from seqgen_cli.devices import sum_dtype, wide
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import by_gradient
 from seqgen_cli.models.base import Model
 from seqgen_cli.objectives.base import Loss, MakeOptimizer, Progress, Update
 from seqgen_cli.outputs.base import NoiseKey, OutputLayer
+from seqgen_cli.runtime.devices import sum_dtype, wide
 
 
 class MaximumLikelihood(nn.Module):

@@ -26,12 +26,12 @@ from torch import Tensor
 
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.decoding.base import Specials
-from seqgen_cli.devices import sum_dtype
 from seqgen_cli.layers.random import Key
 from seqgen_cli.models.base import Generator
 from seqgen_cli.objectives.base import Loss, Progress
 from seqgen_cli.objectives.mle import MaximumLikelihood
 from seqgen_cli.outputs.base import OutputLayer
+from seqgen_cli.runtime.devices import sum_dtype
 
 
 class RewardAugmented(MaximumLikelihood):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, Protocol
 
-from seqgen_cli.measure import section
 from seqgen_cli.metrics.base import Reward
 from seqgen_cli.metrics.rewards import for_ids
 from seqgen_cli.metrics.scoring import Scorer
+from seqgen_cli.runtime.meters import section
 
 
 class Detokenizer(Protocol):

@@ -40,11 +40,11 @@ from seqgen_cli.decoding.base import Specials
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.random import Key
 from seqgen_cli.layers.rows import make_dense, places
-from seqgen_cli.measure import section
 from seqgen_cli.models.base import Generator, Selectable, valid_rows
 from seqgen_cli.objectives.base import Decay, Loss, Progress
 from seqgen_cli.objectives.mle import MaximumLikelihood
 from seqgen_cli.outputs.base import OutputLayer, banned, single
+from seqgen_cli.runtime.meters import section
 
 Mixing = Literal["argmax", "sampled", "gumbel", "expected"]
 

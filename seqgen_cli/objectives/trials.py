@@ -17,12 +17,12 @@ from seqgen_cli.data.batch import Batch
 from seqgen_cli.decoding.base import Specials
 from seqgen_cli.decoding.steps import Network
 from seqgen_cli.layers.dropout import without_dropout
-from seqgen_cli.measure import section
 from seqgen_cli.metrics.base import Reward
 from seqgen_cli.objectives.base import Progress
 from seqgen_cli.objectives.baselines import SAMPLES
 from seqgen_cli.objectives.rewarding import Rewarding
 from seqgen_cli.objectives.rollouts import Policy, Rollouts, Scored, draw, rewards_of, score
+from seqgen_cli.runtime.meters import section
 
 GREEDY_EVERY = 10
 """Updates from one look at greedy outputs to the next, where nothing but the log wants them."""

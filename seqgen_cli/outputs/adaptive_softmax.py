@@ -18,13 +18,13 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from seqgen_cli.devices import wide
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import places
 from seqgen_cli.outputs.base import NoiseKey, banned, linear_scores, row_chunks, single
 from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum
 from seqgen_cli.outputs.draws import excluded, pick, pick_word, remaining
 from seqgen_cli.outputs.frequencies import CountedLayer, by_frequency
+from seqgen_cli.runtime.devices import wide
 
 
 class _Cluster(nn.Module):

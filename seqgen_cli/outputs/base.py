@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from seqgen_cli.devices import autocast_dtype, no_autocast, wide
 from seqgen_cli.layers.random import Key
+from seqgen_cli.runtime.devices import autocast_dtype, no_autocast, wide
 
 _CHUNK_ELEMENTS = 1 << 22
 _LEAST_ROWS = 256

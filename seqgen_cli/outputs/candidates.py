@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from seqgen_cli.devices import no_autocast
 from seqgen_cli.layers.rows import distinct, row_gradient
 from seqgen_cli.outputs.chunked_loss import product_dtype
+from seqgen_cli.runtime.devices import no_autocast
 
 
 def candidate_scores(

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from seqgen_cli.devices import autocast_dtype, no_autocast
 from seqgen_cli.outputs.base import row_chunks
+from seqgen_cli.runtime.devices import autocast_dtype, no_autocast
 
 Gradients = list[Tensor | None]
 

@@ -14,7 +14,6 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from seqgen_cli.devices import wide
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import RowTable
 from seqgen_cli.outputs import groupings
@@ -22,6 +21,7 @@ from seqgen_cli.outputs.base import OutputLayer, banned, exact_scores, linear_sc
 from seqgen_cli.outputs.draws import excluded, pick, pick_word, remaining
 from seqgen_cli.outputs.frequencies import by_frequency, floored, shuffled
 from seqgen_cli.outputs.grouped import Block, blocks, log_probs_of, word_log_probs
+from seqgen_cli.runtime.devices import wide
 
 Grouping = Literal["equal_size", "equal_mass", "random", "clustered"]
 _MONITORED = 8

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from seqgen_cli.devices import least, wide
 from seqgen_cli.outputs.base import OutputLayer
+from seqgen_cli.runtime.devices import least, wide
 
 
 def excluded(layer: OutputLayer, hidden_ND: Tensor, exclude_NX: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

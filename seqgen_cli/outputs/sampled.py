@@ -17,13 +17,13 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softplus
 
-from seqgen_cli.devices import wide
 from seqgen_cli.layers.random import Key
 from seqgen_cli.layers.rows import RowTable, distinct, pair_scores
 from seqgen_cli.outputs.base import NoiseKey
 from seqgen_cli.outputs.candidates import candidate_scores
 from seqgen_cli.outputs.frequencies import CountedLayer, by_frequency
 from seqgen_cli.outputs.softmax import Softmax
+from seqgen_cli.runtime.devices import wide
 
 Proposal = Literal["unigram", "uniform", "log_uniform"]
 

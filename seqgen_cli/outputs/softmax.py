@@ -15,10 +15,10 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
-from seqgen_cli.devices import wide
 from seqgen_cli.outputs.base import NoiseKey, OutputLayer, linear_scores, row_chunks, sample_from
 from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum
 from seqgen_cli.outputs.draws import pick
+from seqgen_cli.runtime.devices import wide
 
 _RUN = 64
 """Words whose mass is added up first when one is drawn."""

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from seqgen_cli.devices import least, wide
 from seqgen_cli.layers.rows import places
 from seqgen_cli.outputs import codes
 from seqgen_cli.outputs.base import OutputLayer, of_rows
 from seqgen_cli.outputs.draws import excluded, pick, remaining
+from seqgen_cli.runtime.devices import least, wide
 
 _WORDS_A_NODE = 32
 """Words whose probabilities, computed all together, cost about as much as one node's, whose weights are gathered."""

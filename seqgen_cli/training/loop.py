@@ -17,11 +17,10 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from seqgen_cli import devices
 from seqgen_cli.errors import SeqgenError
 from seqgen_cli.layers.random import Key
-from seqgen_cli.objectives.base import Progress, Update, UpdateModule
-from seqgen_cli.training.schedules import Schedule
+from seqgen_cli.objectives.base import Progress, Schedule, Update, UpdateModule
+from seqgen_cli.runtime import devices
 from seqgen_cli.training.step import GradientStep
 
 MAX_SKIPPED = 20
@@ -66,10 +65,17 @@ class Sums(Mapping[str, float]):
 
 
 class _Stage:
-    """An Update made ready to run: wrapped for several ranks, its step, and the parameters that only others may move."""
+    """An Update made ready to run: wrapped for several ranks, its step, and the parameters that only others may move.
 
-    def __init__(self, update: Update, everyone: Sequence[Update], machine: Machine, clip_norm: float | None) -> None:
+    schedule, clip_norm: the run's, for an update that has none of its own.
+    """
+
+    def __init__(
+        self, update: Update, everyone: Sequence[Update], machine: Machine, schedule: Schedule, clip_norm: float | None
+    ) -> None:
         self.update = update
+        self.schedule = schedule if update.schedule is None else update.schedule
+        clip_norm = clip_norm if update.clip_norm is None else update.clip_norm
         self.prefix = "" if len(everyone) == 1 else f"{update.name}."
         self._counts = cast(UpdateModule, update.module).counts
         self.step = GradientStep(update.optimizers, clip_norm, machine.device, scaled=machine.precision == "fp16")
@@ -108,13 +114,13 @@ class Loop:
     """Trains by steps; what to log, evaluate and save between them is the caller's.
 
     Args:
-        updates: as the objective lists them; update u runs at every step divisible by its period.
+        updates: as the objective lists them.
         stream: this rank's batches without end. A batch has `.to(device)`; nothing else is asked of it here.
         machine: device, precision, and the exchange between ranks.
-        schedule: the factor of the learning rate at each step.
+        schedule: the factor of the learning rate at each step, where an update has none of its own.
         seed: of the run.
         accumulate: micro-batches a step, on each rank.
-        clip_norm: largest global gradient norm of one update; None: not clipped.
+        clip_norm: largest global gradient norm of an update that does not say; None: not clipped.
     """
 
     def __init__(
@@ -131,10 +137,10 @@ class Loop:
         self.update = 0  # steps made
         self.batches = 0  # batches consumed by all ranks
         self.totals: dict[str, Tensor | float] = {}  # counts of all steps
-        self.sums: dict[str, Tensor] = {}  # of the last step
+        self.sums: dict[str, Tensor] = {}  # of each update, the last time it was due
         self.window: dict[str, Tensor] = {}  # since the last take_figures
-        self.machine, self.schedule, self.seed, self.accumulate = machine, schedule, seed, accumulate
-        self._stages = [_Stage(update, updates, machine, clip_norm) for update in updates]
+        self.machine, self.seed, self.accumulate = machine, seed, accumulate
+        self._stages = [_Stage(update, updates, machine, schedule, clip_norm) for update in updates]
         self._stream = iter(stream)
         self._dtype = devices.sum_dtype(machine.device)  # of sums
         self._streak = torch.zeros((), device=machine.device)
@@ -146,11 +152,16 @@ class Loop:
         devices.seed(self.machine.device, Key.of(self.seed, self.update, "torch", self.machine.rank).state)
         progress = Progress(self.update, Key.of(self.seed, self.update), Sums(self.sums))
         sums: dict[str, Tensor] = {}
+        kept: dict[str, Tensor] = {}
         for stage in self._stages:
-            if self.update % stage.update.period == 0:
-                with stage.others_frozen():
-                    sums.update(self._run(stage, stage.counts(group), moved, progress))
-        self.sums = sums
+            if not stage.update.due(self.update):
+                kept.update({name: value for name, value in self.sums.items() if name.startswith(stage.prefix)})
+                continue
+            with stage.others_frozen():
+                sums.update(self._run(stage, stage.counts(group), moved, progress))
+            if stage.update.after is not None:
+                stage.update.after()
+        self.sums = kept | sums
         for name, value in sums.items():
             self.window[name] = self.window[name] + value if name in self.window else value
         self.update += 1
@@ -176,7 +187,7 @@ class Loop:
             terms = {f"term.{name}": term for name, term in loss.terms.items()}
             for name, value in {**terms, **loss.metrics}.items():
                 sums[name] = sums.get(name, self._scalar(0)) + value.detach()
-        norm, skipped = stage.step.step(self.schedule.factor(self.update))
+        norm, skipped = stage.step.step(stage.schedule.factor(self.update))
         self._streak = (self._streak + skipped) * skipped
         sums = self._over_ranks(sums) | counts | {"updates": self._scalar(1), "grad_norm": norm.to(self._dtype)}
         # A skipped update leaves no trace in the sums but that it was skipped.
@@ -213,9 +224,21 @@ class Loop:
         return figures
 
     @property
-    def learning_rate(self) -> float:
-        """The learning rate of the last step (of the first group of the first update)."""
-        return self._stages[0].step.groups[0]["lr"]
+    def learning_rates(self) -> dict[str, float]:
+        """`lr` of the last step, of the first group of each update."""
+        return {f"{stage.prefix}lr": stage.step.groups[0]["lr"] for stage in self._stages}
+
+    @property
+    def read(self) -> dict[str, int]:
+        """What was read so far, in the first count of the update that has read most: {"tokens": n} or {"texts": n}; nothing
+        before the first. Waits for the device."""
+        most: dict[str, int] = {}
+        for stage in self._stages:
+            totals = [(name, total) for name, total in self.totals.items() if name.startswith(stage.prefix)]
+            for name, total in totals[:1]:
+                if int(total) > max(most.values(), default=-1):
+                    most = {name.removeprefix(stage.prefix): int(total)}
+        return most
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the weights that a resumed loop needs; tensors and plain types."""

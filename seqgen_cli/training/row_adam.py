@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from seqgen_cli.devices import is_host
 from seqgen_cli.layers.rows import coalesced
+from seqgen_cli.runtime.devices import is_host
 
 _LONG_RUN = 32
 """Mean length of runs of consecutive rows from which slices are faster than gathering."""

@@ -8,19 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from annotated_types import Ge, Le
 
 from seqgen_cli.errors import RequestError
-
-
-class Schedule(Protocol):
-    """A learning-rate schedule."""
-
-    def factor(self, update: int) -> float:
-        """What the learning rate is multiplied by at this update, counted from 0."""
-        ...
 
 
 def _warm_up(update: int, warmup: int) -> float:

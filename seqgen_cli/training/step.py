@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import coalesced
-from seqgen_cli.measure import section
+from seqgen_cli.runtime.meters import section
 
 
 class GradientStep:

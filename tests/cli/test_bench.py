@@ -8,13 +8,19 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from seqgen_cli import build, measure
-from seqgen_cli.commands import bench, bench_objective, bench_output
+from seqgen_cli.bench import decoding, training
+from seqgen_cli.bench import objective as bench_objective
+from seqgen_cli.bench import output as bench_output
+from seqgen_cli.bench.material import material, networks_of
+from seqgen_cli.bench.synthetic import SyntheticWords
+from seqgen_cli.commands import bench
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose
 from seqgen_cli.data.batching import TrainStream
-from seqgen_cli.data.synthetic import SyntheticWords
 from seqgen_cli.errors import RequestError
-from seqgen_cli.measure import Stopwatch, section
 from seqgen_cli.metrics import scoring
+from seqgen_cli.runtime import meters
+from seqgen_cli.runtime.meters import Stopwatch, section
 from tests.helpers import choices
 
 TINY = [
@@ -37,15 +43,15 @@ SMALL = {
 
 
 def composed(*overrides):
-    return build.compose("bench", [*TINY, *overrides])
+    return compose("bench", [*TINY, *overrides])
 
 
 def material_of(config):
-    return bench._material(config, build.start_runtime(config))
+    return material(config, build.start_runtime(config))
 
 
 def test_the_reference_rnn_has_25_428_800_parameters():
-    config = build.compose("bench", ["model=rnn", "parameters_only=true"])
+    config = compose("bench", ["model=rnn", "parameters_only=true"])
     figures = bench.run(config)
     assert (figures["parameters"], figures["trainable_parameters"]) == (25_428_800, 25_428_800)
 
@@ -79,9 +85,9 @@ def test_figures_of_each_model_agree_with_each_other(model, capsys):
 def test_operations_of_a_step_are_six_for_each_weight_and_position():
     """An LSTM encoder-decoder is matrix products alone: forward, and backward for input and weight, 2 operations each."""
     config = composed("model=rnn", *SMALL["rnn"])
-    material = material_of(config)
-    batch = material.dataset.batch(np.arange(8))
-    parameters = dict(bench.networks_of(config, material, torch.device("meta")).model.named_parameters())
+    reads = material_of(config)
+    batch = reads.dataset.batch(np.arange(8))
+    parameters = dict(networks_of(config, reads, torch.device("meta")).model.named_parameters())
     size = {
         side: sum(p.numel() for name, p in parameters.items() if name.startswith(side) and p.ndim == 2 and "embed" not in name)
         for side in ("encoder", "decoder")
@@ -90,16 +96,16 @@ def test_operations_of_a_step_are_six_for_each_weight_and_position():
         size["encoder"] * batch.source_BS.numel() + size["decoder"] * batch.targets_BT.numel() + 30 * 16 * len(batch.targets_N)
     )
     assert min(size.values()) > 0
-    np.testing.assert_allclose(bench.step_flops(config, material, [batch]), [expected], rtol=0.05)
+    np.testing.assert_allclose(training.step_flops(config, reads, [batch]), [expected], rtol=0.05)
 
 
 def test_rates_follow_from_the_times_of_the_steps_after_warm_up(monkeypatch):
     seconds = iter([1.0, 2.0, 4.0])
-    monkeypatch.setattr(bench, "timed", lambda work, device: (work(), next(seconds))[1])
+    monkeypatch.setattr(training, "timed", lambda work, device: (work(), next(seconds))[1])
     config = composed(*SMALL["transformer"], "bench.sentences=0")
     figures = bench.run(config)
-    material = material_of(config)
-    stream = TrainStream(material.dataset, build.make(config.batching, "batching"), config.seed)
+    reads = material_of(config)
+    stream = TrainStream(reads.dataset, build.make(config.batching, "batching"), config.seed)
     batches = list(itertools.islice(stream, 1, 4))
     targets, sources = (
         [int(getattr(batch, name).sum()) for batch in batches] for name in ("target_lengths_B", "source_lengths_B")
@@ -107,7 +113,7 @@ def test_rates_follow_from_the_times_of_the_steps_after_warm_up(monkeypatch):
     assert figures["step_seconds"] == 2.0
     assert figures["train_tokens_per_second"] == sorted(n / took for n, took in zip(targets, (1, 2, 4), strict=True))[1]
     assert figures["train_source_tokens_per_second"] == sum(sources) / 7
-    assert figures["train_flops_per_second"] == sum(bench.step_flops(config, material, batches)) / 7
+    assert figures["train_flops_per_second"] == sum(training.step_flops(config, reads, batches)) / 7
 
 
 @pytest.mark.parametrize("objective", ["reinforce", "minimum_risk"])
@@ -130,7 +136,7 @@ def test_an_objective_that_draws_outputs_is_measured_with_outputs_as_long_as_the
 
 def test_time_goes_to_the_section_that_asked_for_it_and_an_inner_ones_not_to_the_outer(monkeypatch):
     clock = iter([0.0, 1.0, 3.0, 7.0, 100.0, 108.0])
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(meters.time, "perf_counter", lambda: next(clock))
     with section("nobody looks"):
         pass
     with Stopwatch(torch.device("cpu")) as watch:
@@ -163,7 +169,7 @@ def test_an_objective_is_compared_with_mle_step_by_step(monkeypatch):
 
 def test_shares_of_the_time_add_up(monkeypatch):
     clock = itertools.count(step=0.5)
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(meters.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(bench_objective, "timed", lambda work, device: work())
     time = bench_objective.shares(Loop([2.0]), 5, torch.device("cpu"))
     assert time == {"sampling": 0.25, "rewards": 0.0, "forward_backward": 0.75, "update": 0.0}
@@ -178,8 +184,8 @@ def test_synthetic_sentences_have_texts_of_words_that_differ():
 
 def test_every_output_has_the_length_asked_for(monkeypatch):
     seen = []
-    generate = bench.generate
-    monkeypatch.setattr(bench, "generate", lambda *given: seen.append(generate(*given)))
+    generate = decoding.generate
+    monkeypatch.setattr(decoding, "generate", lambda *given: seen.append(generate(*given)))
     bench.run(composed(*SMALL["transformer"], "bench.decode_length=9", "bench.steps=1"))
     assert len(seen) == 4  # greedy and beam, each once to warm up
     assert all((hypotheses.lengths_BK == 9).all() for hypotheses in seen)
@@ -208,11 +214,11 @@ def test_batches_of_a_data_set(tmp_path):
 def test_a_classifier_is_timed_in_texts_and_its_encoding_by_itself(monkeypatch, tmp_path, capsys):
     pytest.importorskip("transformers")
     seconds = itertools.cycle([1.0, 2.0, 4.0])
-    monkeypatch.setattr(bench, "timed", lambda work, device: (work(), next(seconds))[1])
+    monkeypatch.setattr(training, "timed", lambda work, device: (work(), next(seconds))[1])
     words = ["model=bert_gru", "model.encoder=tiny", "model.gru_hidden=4", "model.max_length=12"]
     words += ["data=mini_reviews", "data.train_size=50"]
     words += ["data.valid_size=2", "data.test_size=2", "batching.sentences=8", "bench.warmup=1", "bench.steps=3"]
-    config = build.compose("bench", [*words, f"runtime.cache_folder={tmp_path}", "runtime.device=cpu"])
+    config = compose("bench", [*words, f"runtime.cache_folder={tmp_path}", "runtime.device=cpu"])
     figures, again = bench.run(config), bench.run(config)
     stream = TrainStream(material_of(config).dataset, build.make(config.batching, "batching"), config.seed)
     batches = list(itertools.islice(stream, 1, 4))
@@ -221,7 +227,7 @@ def test_a_classifier_is_timed_in_texts_and_its_encoding_by_itself(monkeypatch, 
     )
     assert figures["train_source_tokens_per_second"] == sum(int(batch.source_lengths_B.sum()) for batch in batches) / 7
     printed = capsys.readouterr().out
-    for line in ("training, texts/s", "training, word pieces/s", "encoding once, word pieces/s", "word pieces, 2 classes"):
+    for line in ("training, texts/s", "training, word pieces/s", "encoding once, word pieces/s", "word pieces; 2 classes"):
         assert line in printed
     assert "tokens" not in printed and "sentences/s" not in printed
     assert (
@@ -229,7 +235,7 @@ def test_a_classifier_is_timed_in_texts_and_its_encoding_by_itself(monkeypatch, 
     )  # kept for the second, and for runs
     # Read from what was encoded, the encoder's products are not among a step's operations.
     encoded, anew = (
-        bench.run(build.compose("bench", [*words, "bench.steps=1", f"data.features={kept}"])) for kept in ("memory", "none")
+        bench.run(compose("bench", [*words, "bench.steps=1", f"data.features={kept}"])) for kept in ("memory", "none")
     )
     assert encoded["train_flops_per_second"] < anew["train_flops_per_second"] / 2
 

@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from seqgen_cli.cli import main
-from seqgen_cli.grammar import COMMANDS
-from seqgen_cli.listing import group_choices
+from seqgen_cli.cli.grammar import COMMANDS
+from seqgen_cli.cli.main import main
+from seqgen_cli.config.listing import group_choices
 
 
 def completions(line: str, capsys, monkeypatch) -> set[str]:

@@ -10,16 +10,19 @@ import pytest
 import sacrebleu
 import torch
 
-from seqgen_cli import build, loading
-from seqgen_cli.cli import main
+from seqgen_cli.checkpoints import manifest, writing
+from seqgen_cli.checkpoints.weights import network_weights
+from seqgen_cli.cli.main import main
 from seqgen_cli.commands import eval as evaluation
 from seqgen_cli.commands import score
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose, plain
 from seqgen_cli.data.batch import Batch
-from seqgen_cli.data.phrasebook.corpus import Phrasebook
-from seqgen_cli.data.tokenizers import save_pair
+from seqgen_cli.data.corpora.phrasebook.corpus import Phrasebook
+from seqgen_cli.data.tokenizers.pair import save_pair
 from seqgen_cli.errors import RequestError
 from seqgen_cli.metrics.nearest_copy import nearest_copy_bleu
-from seqgen_cli.training import checkpoints
+from seqgen_cli.tasks.translate.translator import open_translator
 from tests import corpus_files
 
 TINY_RUN = ["model.hidden_size=16", "model.ffn_size=32", "model.heads=2", "model.encoder_layers=1", "model.decoder_layers=1"]
@@ -36,7 +39,7 @@ class Run:
         data = [f"data.{name}={prefix}" for name, prefix in prefixes.items()]
         languages = ["data=text", "data.source_language=ja", "data.target_language=en", "tokenizer.vocab_size=60"]
         self.runtime = ["runtime.device=cpu", f"runtime.cache_folder={folder}/cache"]
-        config = build.compose("train", [*languages, *data, *TINY_RUN, *self.runtime])
+        config = compose("train", [*languages, *data, *TINY_RUN, *self.runtime])
         prepared = build.prepared(config, build.start_runtime(config))
         self.source, self.target = prepared.source_tokenizer, prepared.target_tokenizer
         torch.manual_seed(5)
@@ -45,12 +48,12 @@ class Run:
             for parameter in self.output.parameters():
                 parameter.mul_(0.0 if uniform else 8.0)  # all words alike, or far from alike
         self.pairs = corpus_files.sentences(23, 23)
-        self.checkpoint = checkpoints.write(
+        self.checkpoint = writing.write(
             folder / "run" / "checkpoints" / "step-3",
-            checkpoints.Manifest(3),
-            weights=checkpoints.network_weights(self.model, self.output),
+            manifest.Manifest(3),
+            weights=network_weights(self.model, self.output),
             state=None,
-            config=build.plain(config),
+            config=plain(config),
             save_tokenizers=lambda place: save_pair(place, self.source, self.target),
         )
         self.folder = folder / "run"
@@ -60,7 +63,7 @@ class Run:
         shutil.rmtree(self.folder / "eval", ignore_errors=True)
 
     def evaluate(self, *overrides):
-        return evaluation.run(build.compose("eval", [f"ckpt={self.folder}", *self.runtime, *overrides]))
+        return evaluation.run(compose("eval", [f"ckpt={self.folder}", *self.runtime, *overrides]))
 
     @torch.no_grad()
     def log_prob(self, source, target):
@@ -110,7 +113,7 @@ def test_figures_are_those_of_the_translations_kept(run, capsys):
     figures = json.loads(json.dumps(run.evaluate("metrics.bootstrap=50")))
     (kept,) = (run.folder / "eval").glob("test-*.txt")
     hypotheses = kept.read_text(encoding="utf-8").splitlines()
-    translator = loading.open_checkpoints(run.folder, build.make(build.compose("eval").runtime, "runtime"))
+    translator = open_translator(run.folder, build.make(compose("eval").runtime, "runtime"))
     assert figures["translations"] == str(kept)
     assert hypotheses == [translator.translate([source])[0].text for source, _ in run.pairs]  # in the order of the split
     references = [[target for _, target in run.pairs]]
@@ -157,7 +160,9 @@ def test_the_phrasebook_comes_with_the_bleu_of_copying(run, monkeypatch):
     first = run.evaluate(*quick, *sizes)["copy_bleu"]
     splits = Phrasebook(train_size=40, valid_size=5, test_size=5).splits()
     assert first == nearest_copy_bleu(splits["train"], list(splits["test"])[:3], "en").score
-    monkeypatch.setattr(evaluation, "nearest_copy_bleu", None)  # the second time it is found in the cache
+    monkeypatch.setattr(
+        "seqgen_cli.tasks.translate.evaluation.nearest_copy_bleu", None
+    )  # the second time it is found in the cache
     assert run.evaluate(*quick, *sizes)["copy_bleu"] == first
     for other in ("split=valid", "limit=4"):
         with pytest.raises(TypeError):
@@ -191,7 +196,7 @@ def test_the_reference_s_ending_or_target_language_chooses_the_tokenizer(tmp_pat
         (tmp_path / name).write_text("駅はどこにありますか。\n", encoding="utf-8")
 
     def signature(*overrides):
-        config = build.compose("eval", [f"hyp={tmp_path}/hyp", "metrics.names=[bleu]", "metrics.bootstrap=0", *overrides])
+        config = compose("eval", [f"hyp={tmp_path}/hyp", "metrics.names=[bleu]", "metrics.bootstrap=0", *overrides])
         return evaluation.run(config)["bleu_signature"]
 
     assert "tok:ja-mecab" in signature(f"ref={tmp_path}/ref.ja")
@@ -222,7 +227,7 @@ def test_wrong_requests_exit_with_2_and_a_sentence(arguments, message, tmp_path,
 
 def test_score_writes_log_p_tokens_and_perplexity_of_each_line(run, tmp_path, caplog, capsys):
     prefix = corpus_files.write(tmp_path / "given", run.pairs)
-    config = build.compose("score", [f"ckpt={run.folder}", *run.runtime, f"source={prefix}.ja", f"target={prefix}.en"])
+    config = compose("score", [f"ckpt={run.folder}", *run.runtime, f"source={prefix}.ja", f"target={prefix}.en"])
     with caplog.at_level(logging.INFO, "seqgen_cli"):
         logging.getLogger("seqgen_cli").propagate = True
         totals = score.run(config)
@@ -240,7 +245,7 @@ def test_score_writes_log_p_tokens_and_perplexity_of_each_line(run, tmp_path, ca
 def test_score_to_a_file_and_wrong_requests(run, tmp_path, capsys, monkeypatch):
     prefix = corpus_files.write(tmp_path / "given", run.pairs)
     short = corpus_files.write(tmp_path / "short", run.pairs[:4])
-    monkeypatch.setattr(score, "_WINDOW", 2)  # the lines are counted before any is scored
+    monkeypatch.setattr("seqgen_cli.tasks.translate.task.WINDOW", 2)  # the lines are counted before any is scored
     files = ["--ckpt", str(run.folder), *run.runtime, "--source", f"{prefix}.ja"]
     assert main(["score", *files, "--target", f"{prefix}.en", "--output", f"{tmp_path}/scores"]) == 0
     assert len((tmp_path / "scores").read_text(encoding="utf-8").splitlines()) == 23

@@ -12,14 +12,17 @@ import pytest
 import torch
 
 import seqgen_cli
-from seqgen_cli import build
-from seqgen_cli.cli import main
-from seqgen_cli.data.tokenizers import SentencePiece, Tokenizer, save_pair
+from seqgen_cli.checkpoints import manifest, writing
+from seqgen_cli.checkpoints.weights import network_weights
+from seqgen_cli.cli.main import main
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose, plain
+from seqgen_cli.data.tokenizers.pair import save_pair
+from seqgen_cli.data.tokenizers.sentencepiece import SentencePiece, Tokenizer
 from seqgen_cli.decoding.beam import BeamSearch
 from seqgen_cli.decoding.sample import Sampling
 from seqgen_cli.errors import RequestError
-from seqgen_cli.generating import TextGenerator
-from seqgen_cli.training import checkpoints
+from seqgen_cli.tasks.generate.generator import TextGenerator
 from tests import corpus_files
 
 MODELS = {
@@ -40,19 +43,19 @@ def tokenizer(seed: int = 0) -> Tokenizer:
 
 def save(folder: Path, model: str, more: list[str] | None = None, seed: int = 1, words: int = 0) -> Path:
     """A run with one checkpoint of a random language model that is far from indifferent."""
-    config = build.compose("train", [f"model={model}", *MODELS[model], *(more or [])])
+    config = compose("train", [f"model={model}", *MODELS[model], *(more or [])])
     target = tokenizer(words)
     torch.manual_seed(seed)
     network, output = build.network(config, None, target.vocab_size)
     with torch.no_grad():
         output.weight.mul_(6.0)
         output.bias[target.eos] += 2.0
-    checkpoints.write(
+    writing.write(
         folder / "checkpoints" / "step-1",
-        checkpoints.Manifest(1),
-        weights=checkpoints.network_weights(network, output),
+        manifest.Manifest(1),
+        weights=network_weights(network, output),
         state=None,
-        config=build.plain(config),
+        config=plain(config),
         save_tokenizers=lambda place: save_pair(place, None, target),
     )
     return folder
@@ -284,11 +287,12 @@ def test_each_command_says_which_one_is_for_a_checkpoint(runs: dict[str, Path], 
 
 
 def _open(command: str, run: Path) -> None:
-    from seqgen_cli.classifying import open_classifier
-    from seqgen_cli.loading import open_checkpoints, open_generator
+    from seqgen_cli.tasks.classify.classifier import open_classifier
+    from seqgen_cli.tasks.generate.generator import open_generator
+    from seqgen_cli.tasks.translate.translator import open_translator
 
-    runtime = build.make(build.compose("translate").runtime, "runtime")
-    {"translate": open_checkpoints, "classify": open_classifier, "generate": open_generator}[command](run, runtime)
+    runtime = build.make(compose("translate").runtime, "runtime")
+    {"translate": open_translator, "classify": open_classifier, "generate": open_generator}[command](run, runtime)
 
 
 def test_a_model_in_training_stays_in_training(runs: dict[str, Path]) -> None:
@@ -306,7 +310,7 @@ def test_the_decoder_s_own_bounds_count_the_prompt_as_the_source(runs: dict[str,
     """At most factor * prompt + offset tokens, where no greatest length is given in their place."""
     networks = loaded(runs["rnn_lm"]).networks
     decoder = BeamSearch(beam_size=1, max_length_factor=1.5, max_length_offset=4, min_length=999)
-    generator = TextGenerator(networks, tokenizer(), decoder, build.make(build.compose("generate").runtime, "runtime"))
+    generator = TextGenerator(networks, tokenizer(), decoder, build.make(compose("generate").runtime, "runtime"))
     for prompt, generation in zip(PROMPTS, generator.generate(PROMPTS), strict=True):
         length = len(np.asarray(tokenizer().encode([prompt.strip()])[0]))
         assert generation.n_best[0].tokens == max(int(1.5 * length) + 4, length + 1)

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from seqgen_cli.cli.grammar import COMMANDS, SWEEPING, parse, quote
 from seqgen_cli.errors import RequestError
-from seqgen_cli.grammar import COMMANDS, SWEEPING, parse, quote
 
 # What can stand in an argument: anything but the zero byte and lone surrogates.
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)

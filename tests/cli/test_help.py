@@ -8,15 +8,15 @@ import sys
 
 import pytest
 
-from seqgen_cli.cli import main
-from seqgen_cli.grammar import COMMANDS
-from seqgen_cli.listing import choosers, default_groups, inner_groups, top_level
-from seqgen_cli.settings import TOP_LEVEL, flag_of
+from seqgen_cli.cli.grammar import COMMANDS
+from seqgen_cli.cli.main import main
+from seqgen_cli.config.listing import choosers, default_groups, inner_groups, top_level
+from seqgen_cli.config.settings import TOP_LEVEL, flag_of
 from tests.helpers import CONFIGS, choices
 
 LIGHT = """
 import sys
-from seqgen_cli.cli import main
+from seqgen_cli.cli.main import main
 code = main(sys.argv[1:])
 heavy = {"torch", "hydra", "omegaconf", "numpy", "pydantic", "rich"} & set(sys.modules)
 assert not heavy, heavy

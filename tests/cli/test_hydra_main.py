@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hydra._internal.utils import get_args_parser
 
-from seqgen_cli.cli import main
-from seqgen_cli.listing import group_choices
+from seqgen_cli.cli.main import main
+from seqgen_cli.config.listing import group_choices
 
 HELP_STRING = argparse.HelpFormatter._get_help_string
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 import seqgen_cli
-from seqgen_cli import build
-from seqgen_cli.cli import main
+from seqgen_cli.checkpoints import finding, manifest
+from seqgen_cli.cli.main import main
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose
 from seqgen_cli.errors import RequestError
-from seqgen_cli.generating import TextGenerator
-from seqgen_cli.training import checkpoints
+from seqgen_cli.tasks.generate.generator import TextGenerator
 from tests import corpus_files
 
 TINY = [
@@ -115,7 +116,7 @@ def test_eval_is_stepping_through_each_line_alone(trained: Trained, capsys: pyte
 
 
 def test_eval_score_and_validation_agree(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
-    best = checkpoints.verify(checkpoints.find(trained.run, print)).metrics
+    best = manifest.verify(finding.find(trained.run, print)).metrics
     figures = trained.figures("eval", "split=valid")
     assert (figures["nll"], figures["accuracy"]) == pytest.approx((best["nll"], best["accuracy"]), rel=1e-5)
     capsys.readouterr()
@@ -203,10 +204,10 @@ def test_a_line_of_running_text_begins_after_the_end_of_another(running: Trained
 )
 def test_what_does_not_fit_is_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        build.check(build.compose("train", arguments))
+        build.check(compose("train", arguments))
 
 
 def test_embeddings_narrower_than_the_hidden_vectors_cannot_be_tied() -> None:
-    config = build.compose("train", ["model=rnn_lm", "model.embedding_size=8", "model.hidden_size=16", "output.tied=true"])
+    config = compose("train", ["model=rnn_lm", "model.embedding_size=8", "model.hidden_size=16", "output.tied=true"])
     with pytest.raises(RequestError, match=r"output\.tied=true needs embeddings as wide as the hidden vectors, but model=rnn_lm"):
         build.network(config, None, 20)

@@ -13,7 +13,8 @@ import pytest
 import sacrebleu
 from omegaconf import OmegaConf
 
-from seqgen_cli import build
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose
 from seqgen_cli.metrics.rewards import Chrf, Gleu
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "objectives"
@@ -36,7 +37,7 @@ def test_every_objective_of_the_recipe_has_settings_that_are_accepted() -> None:
         for line in told:
             words = ["data.train=[a]", "data.valid=b", "data.test=c", "schedule=constant", "schedule.warmup=50", "~schedule.end"]
             own = [f"hydra.searchpath=[file://{RECIPE}/configs]", f"experiment=objectives_{model}", "trainer.minutes=1"]
-            config = build.compose("train", [*own, *words, *line.split()[1:]])
+            config = compose("train", [*own, *words, *line.split()[1:]])
             build.check(config)
             assert config.choices.model == model and config.trainer.best_metric == "bleu"
 
@@ -53,7 +54,7 @@ def write_runs(folder: Path) -> Path:
         (run / "result.json").write_text(json.dumps({"update": 40}))
         reward = {"mixer": ["objective/reward=chrf", "objective.reward.beta=1"], "raml": ["objective/reward=gleu"]}
         words = reward.get(name.split("/")[0])
-        config = build.compose("train", ["objective=reinforce", *words] if words else [])
+        config = compose("train", ["objective=reinforce", *words] if words else [])
         (run / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
     (folder / "data").mkdir()
     for split in ("dev", "test"):

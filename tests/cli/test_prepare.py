@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seqgen_cli.cli import main
+from seqgen_cli.cli.main import main
 from tests.corpus_files import sentences, write
 
 

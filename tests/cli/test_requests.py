@@ -8,7 +8,7 @@ import textwrap
 import pytest
 import yaml
 
-from seqgen_cli.cli import main
+from seqgen_cli.cli.main import main
 
 REFUSED = [
     # misspelt keys and choices: the nearest match, with its type and range

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
-from seqgen_cli.cli import main
+from seqgen_cli.cli.main import main
 from seqgen_cli.errors import SeqgenError
 from seqgen_cli.training.signals import StoppedError
 
@@ -81,7 +81,7 @@ def test_more_than_ten_jobs_stand_in_their_order(monkeypatch, tmp_path) -> None:
             (folder / f"{number}.json").write_text(json.dumps(result))
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("seqgen_cli.sweep.hydra_main", leave)
+    monkeypatch.setattr("seqgen_cli.cli.sweep.hydra_main", leave)
     assert main(["bench", "-m", "seed=range(11)", "--json", "figures.json"]) == 0
     assert [result["job"] for result in json.loads(Path("figures.json").read_text())] == list(range(11))
 

@@ -14,15 +14,18 @@ import pytest
 import torch
 
 import seqgen_cli
-from seqgen_cli import build, inference, loading
-from seqgen_cli.cli import main
-from seqgen_cli.commands.lines import decoded_lines
-from seqgen_cli.data.tokenizers import SentencePiece, Tokenizer, save_pair
+from seqgen_cli.checkpoints import manifest, writing
+from seqgen_cli.checkpoints.weights import network_weights
+from seqgen_cli.cli.main import main
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose, plain
+from seqgen_cli.data.tokenizers.pair import save_pair
+from seqgen_cli.data.tokenizers.sentencepiece import SentencePiece, Tokenizer
 from seqgen_cli.decoding.beam import BeamSearch
-from seqgen_cli.ensemble import Hypothesis
 from seqgen_cli.errors import RequestError
-from seqgen_cli.inference import Translation, Translator
-from seqgen_cli.training import checkpoints
+from seqgen_cli.tasks.ensemble import Hypothesis
+from seqgen_cli.tasks.lines import decoded_lines
+from seqgen_cli.tasks.translate.translator import Translation, Translator, _assembled, open_translator
 from tests import corpus_files
 
 SMALL = ["model.hidden_size=16", "model.ffn_size=32", "model.heads=2", "model.encoder_layers=1", "model.decoder_layers=2"]
@@ -37,19 +40,19 @@ def tokenizer(side: int, seed: int) -> Tokenizer:
 
 def save(folder: Path, seed: int, overrides: list[str] = SMALL, words: tuple[int, int] = (0, 0)) -> Path:
     """A run with one checkpoint of a random model that is far from indifferent; `words` names its vocabularies."""
-    config = build.compose("train", overrides)
+    config = compose("train", overrides)
     source, target = (tokenizer(side, of_side) for side, of_side in enumerate(words))
     torch.manual_seed(seed)
     model, output = build.network(config, source.vocab_size, target.vocab_size)
     with torch.no_grad():
         output.weight.mul_(6.0)
         output.bias[target.eos] += 1.0
-    checkpoints.write(
+    writing.write(
         folder / "checkpoints" / "step-1",
-        checkpoints.Manifest(1),
-        weights=checkpoints.network_weights(model, output),
+        manifest.Manifest(1),
+        weights=network_weights(model, output),
         state=None,
-        config=build.plain(config),
+        config=plain(config),
         save_tokenizers=lambda place: save_pair(place, source, target),
     )
     return folder
@@ -226,7 +229,7 @@ def test_a_line_in_parts_is_cut_where_one_of_them_is() -> None:
     first = [Hypothesis("a", -1.0, -2.0, 3, truncated) for truncated in (True, False)]
     second = [Hypothesis("b", -4.0, -5.0, 6, False)] * 2
     wanted = tuple(Hypothesis("a b", -5.0, -7.0, 9, truncated) for truncated in (True, False))
-    assert inference._assembled([first, second]) == Translation(wanted, 2)
+    assert _assembled([first, second]) == Translation(wanted, 2)
 
 
 def test_an_output_is_one_line_whatever_its_pieces_spell(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +285,7 @@ def test_ensemble(run: Path, other: Path) -> None:
     alone = seqgen_cli.load(run, device="cpu")
     twice = seqgen_cli.load([run, run], device="cpu")
     assert [t.text for t in twice.translate(LINES)] == [t.text for t in alone.translate(LINES)]
-    both = loading.open_checkpoints([str(run), str(other)], alone.runtime)
+    both = open_translator([str(run), str(other)], alone.runtime)
     targets = ["the cat sees", ""]
     for target, found in zip(targets, both.score(LINES[:2], targets), strict=True):
         ids = [*both.target_tokenizer.encode([target])[0].tolist(), both.target_tokenizer.eos]
@@ -350,7 +353,7 @@ def test_plots(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert np.allclose(weights_TS.sum(1), 1, atol=1e-5)
         drawn[path.name] = weights_TS.shape
 
-    monkeypatch.setattr("seqgen_cli.plots.alignment_plot", draw)
+    monkeypatch.setattr("seqgen_cli.tasks.translate.plots.alignment_plot", draw)
     assert translate("--ckpt", str(run), "--plot", str(tmp_path / "plots")) == 0
     assert sorted(drawn) == ["line-000001.png", "line-000003.png"]
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from seqgen_cli import build
+from seqgen_cli.config import build
+from seqgen_cli.config.listing import group_choices, read_settings
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import Batching, BySentences, ByTokens, TrainStream, evaluation_batches
 from seqgen_cli.data.dataset import Dataset, Weighted
-from seqgen_cli.listing import group_choices, read_settings
 from tests.corpus_files import SMALL, prepared, sentences
 
 SMALLER = {"tokens": ByTokens(300), "sentences": BySentences(7), "texts": BySentences(7)}

@@ -12,10 +12,12 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from torch import nn
 
-from seqgen_cli import build
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose
+from seqgen_cli.config.signatures import check_value, describe, missing_members
 from seqgen_cli.errors import RequestError
 from seqgen_cli.models.base import Aligner, Generator, Model
-from seqgen_cli.signatures import check_value, describe, missing_members
+from seqgen_cli.tasks import evaluation
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def test_what_a_class_lacks_is_seen_without_making_one() -> None:
 
 
 def config(*overrides: str) -> Any:
-    return build.compose("train", ["model=transformer", "output=softmax", "model.hidden_size=8", *overrides])
+    return compose("train", ["model=transformer", "output=softmax", "model.hidden_size=8", *overrides])
 
 
 def test_composing_leaves_no_global_state_and_depends_on_no_folder(tmp_path, monkeypatch) -> None:
@@ -157,7 +159,7 @@ def test_tied_output_is_the_embedding() -> None:
 
 
 def test_tying_what_cannot_be_tied_is_refused() -> None:
-    narrow = build.compose("train", ["model=rnn", "model.hidden_size=8", "model.embedding_size=6", "output.tied=true"])
+    narrow = compose("train", ["model=rnn", "model.hidden_size=8", "model.embedding_size=6", "output.tied=true"])
     with pytest.raises(
         RequestError, match=r"output.tied=true needs embeddings as wide as the hidden vectors, but model=rnn has embeddings of 6"
     ):
@@ -165,16 +167,16 @@ def test_tying_what_cannot_be_tied_is_refused() -> None:
 
 
 def test_the_data_to_evaluate_on() -> None:
-    trained = build.compose("train", ["data.train_size=50"])
-    same = build.compose("eval", [])
-    assert build.evaluation_data(trained, same).train_size == 50
-    changed = build.compose("eval", ["data.test_size=7"])
-    node = build.evaluation_data(trained, changed)
+    trained = compose("train", ["data.train_size=50"])
+    same = compose("eval", [])
+    assert evaluation.evaluation_data(trained, same).train_size == 50
+    changed = compose("eval", ["data.test_size=7"])
+    node = evaluation.evaluation_data(trained, changed)
     assert (node.train_size, node.test_size, node._target_) == (50, 7, trained.data._target_)
-    chosen = build.compose("eval", ["data=phrasebook", "data.test_size=7"])
-    assert build.evaluation_data(trained, chosen).train_size == 20000
+    chosen = compose("eval", ["data=phrasebook", "data.test_size=7"])
+    assert evaluation.evaluation_data(trained, chosen).train_size == 20000
     with pytest.raises(RequestError, match=r"data.tset_size is not a setting of data=phrasebook. Did you mean data.test_size"):
-        build.evaluation_data(trained, build.compose("eval", ["data.tset_size=7"]))
+        evaluation.evaluation_data(trained, compose("eval", ["data.tset_size=7"]))
 
 
 def test_fresh_weights_come_from_torchs_generator() -> None:

@@ -12,14 +12,15 @@ import torch
 import yaml
 from omegaconf import OmegaConf, open_dict
 
-from seqgen_cli import build
+from seqgen_cli.cli.grammar import COMMANDS
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose, plain
+from seqgen_cli.config.groups import PACKAGES, PASSED, resolve
+from seqgen_cli.config.listing import choosers, default_groups, groups
+from seqgen_cli.config.signatures import parameters
 from seqgen_cli.errors import RequestError
-from seqgen_cli.grammar import COMMANDS
-from seqgen_cli.groups import PACKAGES, PASSED, resolve
 from seqgen_cli.layers.random import Key
-from seqgen_cli.listing import choosers, default_groups, groups
 from seqgen_cli.objectives.base import Progress
-from seqgen_cli.signatures import parameters
 from tests.helpers import CONFIGS, fits, random_batch, random_texts
 from tests.pairs import pairs
 
@@ -87,7 +88,7 @@ def test_every_choice_is_composed_checked_and_built(path: Path, tmp_path, monkey
         Path(name).write_text("a line\n")
     group, name = group_of(path), path.stem
     outer, *inner = group.split("/")
-    config = build.compose(command_of(outer), chosen(group, name))
+    config = compose(command_of(outer), chosen(group, name))
     build.check(config)
     assert config.choices[group] == name
     node = config[outer]
@@ -96,13 +97,13 @@ def test_every_choice_is_composed_checked_and_built(path: Path, tmp_path, monkey
     with torch.device("meta"):  # base-sized models cost nothing there
         thing = built(outer, config)
         thing = build.make(node, group) if inner else thing
-    assert type(thing) is resolve(build.plain(node), group)
+    assert type(thing) is resolve(plain(node), group)
     assert type(thing).__module__.startswith(PACKAGES[group])
 
 
 @pytest.mark.parametrize("path", COMPOSED + EXPERIMENTS, ids=label)
 def test_every_command_and_experiment_is_composed_and_checked(path: Path) -> None:
-    config = build.compose(path.stem) if path in COMPOSED else build.compose("train", [f"experiment={path.stem}"])
+    config = compose(path.stem) if path in COMPOSED else compose("train", [f"experiment={path.stem}"])
     build.check(config)
     if path in COMPOSED:
         assert config.choices == {group: name for group, name in default_groups(path.stem).items() if "hydra/" not in group}
@@ -124,7 +125,7 @@ def test_every_file_on_disk_is_one_of_those_tested() -> None:
 def composed(model: str, output: str, objective: str) -> Any:
     """With parameters of the estimator alone where there may be some: what samples are scored by does not reach them."""
     more = ["output.normaliser=linear"] if output == "nce" else []
-    return build.compose("train", [f"model={model}", f"output={output}", f"objective={objective}", *more])
+    return compose("train", [f"model={model}", f"output={output}", f"objective={objective}", *more])
 
 
 @pytest.mark.parametrize(("model", "output", "objective"), pairs(MODELS, OUTPUTS, OBJECTIVES, fits=fits))
@@ -190,5 +191,5 @@ def test_a_choice_writes_every_setting_and_nothing_that_the_program_passes(path:
 )
 def test_reference_configurations_are_those_published(model: str, published: dict[str, Any]) -> None:
     """SPEC.md, section 1."""
-    config = build.compose("train", [f"model={model}"])
+    config = compose("train", [f"model={model}"])
     assert {key: OmegaConf.select(config, key) for key in published} == published

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from seqgen_cli.data.iwslt import TEST_SETS, IwsltJaEn, _segments
+from seqgen_cli.data.corpora.iwslt import TEST_SETS, IwsltJaEn, _segments
 from seqgen_cli.errors import RequestError
 
 TRAIN = [(f"日本語 {number}", f"English {number}") for number in range(5)] + [("<3 だよ", "I <3 you"), ("a > b & c", "x <y> z")]

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from seqgen_cli import build
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives.base import Progress
 from tests.helpers import choices, random_batch
@@ -29,7 +30,7 @@ def test_seven_layers_are_tried() -> None:
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_a_language_model_learns_with_every_layer(model: str, output: str) -> None:
     settings = [f"model={model}", *MODELS[model], f"output={output}", *SMALL.get(output, []), "optimizer.lr=0.03"]
-    config = build.compose("train", [*settings, "model.dropout=0"])
+    config = compose("train", [*settings, "model.dropout=0"])
     build.check(config)
     torch.manual_seed(1)
     counts_V = torch.arange(WORDS).flip(0)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from seqgen_cli.config.signatures import missing_members
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.models.base import Aligner, Generator
-from seqgen_cli.signatures import missing_members
 from tests.helpers import generators, make_choice, random_batch, settings
 
 SOURCE_WORDS, TARGET_WORDS = 11, 13

@@ -12,16 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqgen_cli import build
-from seqgen_cli.cli import main
+from seqgen_cli.checkpoints.restored import from_checkpoint
+from seqgen_cli.checkpoints.weights import read_state
+from seqgen_cli.cli.main import main
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose
 from seqgen_cli.data.batching import ByTokens, TrainStream
-from seqgen_cli.data.cleaning import StandardCleaning
-from seqgen_cli.data.corpora import TargetSide, TextCorpus
-from seqgen_cli.data.phrasebook.corpus import Phrasebook
-from seqgen_cli.data.prepare import prepare
-from seqgen_cli.data.tokenizers import SentencePiece, Tokenizer, load_pair, save_pair
+from seqgen_cli.data.corpora.base import TargetSide
+from seqgen_cli.data.corpora.phrasebook.corpus import Phrasebook
+from seqgen_cli.data.corpora.text import TextCorpus
+from seqgen_cli.data.prepare.cleaning import StandardCleaning
+from seqgen_cli.data.prepare.text import prepare
+from seqgen_cli.data.tokenizers.pair import load_pair, save_pair
+from seqgen_cli.data.tokenizers.sentencepiece import SentencePiece, Tokenizer
 from seqgen_cli.errors import RequestError, SeqgenError
-from seqgen_cli.training import checkpoints
+from seqgen_cli.tasks import evaluation
 from tests.corpus_files import AS_IS, SMALL, sentences, write
 
 
@@ -148,18 +153,18 @@ LANGUAGE_MODELS = "model=rnn_lm or transformer_lm"
 )
 def test_a_model_that_needs_a_source_is_refused(words: list[str], message: str) -> None:
     with pytest.raises(RequestError) as refused:
-        build.check(build.compose("train", words))
+        build.check(compose("train", words))
     assert str(refused.value).startswith(message) and str(refused.value).endswith(f", or {LANGUAGE_MODELS}.")
     assert "imdb" not in str(refused.value).partition("Use ")[2]
-    build.check(build.compose("train", ["model=rnn_lm", *words]))
+    build.check(compose("train", ["model=rnn_lm", *words]))
 
 
 def test_a_checkpoint_that_needs_a_source_is_not_measured_without_one() -> None:
-    pairs, lines = (build.compose("train", [f"model={model}"]) for model in ("transformer", "rnn_lm"))
-    asked = build.compose("eval", ["data=imdb_text"])
+    pairs, lines = (compose("train", [f"model={model}"]) for model in ("transformer", "rnn_lm"))
+    asked = compose("eval", ["data=imdb_text"])
     with pytest.raises(RequestError, match="model=transformer reads a source; data=imdb_text has none"):
-        build.evaluation_data(pairs, asked)
-    assert build.evaluation_data(lines, asked).block == 128
+        evaluation.evaluation_data(pairs, asked)
+    assert evaluation.evaluation_data(lines, asked).block == 128
 
 
 @pytest.fixture
@@ -182,10 +187,10 @@ def test_a_run_keeps_and_goes_on_with_one_side(asked: list[str], tmp_path: Path,
     [checkpoint] = (run / "checkpoints").glob("step-4")
     assert [path.name for path in (checkpoint / "tokenizers").iterdir()] == ["target.words.json"]
     assert load_pair(checkpoint / "tokenizers")[0] is None
-    assert build.from_checkpoint(checkpoint).source_tokenizer is None
-    before = checkpoints.read_state(checkpoint)["fingerprint"]
+    assert from_checkpoint(checkpoint).source_tokenizer is None
+    before = read_state(checkpoint)["fingerprint"]
     assert main(["train", f"continue={run}", "trainer.steps=8"]) == 0
-    assert checkpoints.read_state(run / "checkpoints" / "step-8")["fingerprint"] == before
+    assert read_state(run / "checkpoints" / "step-8")["fingerprint"] == before
     assert main(["train", f"init_from={run}", f"runtime.cache_folder={tmp_path}/cache", f"runtime.runs_folder={tmp_path}"]) == 2
     assert "it has no tokenizer for the source" in capsys.readouterr().err
 
@@ -215,4 +220,4 @@ def test_a_checkpoint_without_its_source_tokenizer(tmp_path: Path) -> None:
     )
     np.zeros(1).tofile(tmp_path / "model.safetensors")
     with pytest.raises(SeqgenError, match="has no source tokenizer, which its model needs"):
-        build.from_checkpoint(tmp_path)
+        from_checkpoint(tmp_path)

@@ -14,13 +14,13 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from seqgen_cli import devices, measure
-from seqgen_cli.commands.session import keep_dense
 from seqgen_cli.layers import rows
 from seqgen_cli.layers.dropout import Dropout
 from seqgen_cli.outputs.softmax import Softmax
-from seqgen_cli.runtime import Runtime
+from seqgen_cli.runtime import devices, meters
+from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.training.optimizers import Adam
+from seqgen_cli.training.session import keep_dense
 from tests.numerics import test_beam, test_bert_gru, test_row_adam, test_sampled, test_tree
 
 CUDA = torch.device("cuda", 0)
@@ -36,7 +36,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_all_who_ask_are_told(elsewhere: list[str]) -> None:
-    rooms = {"devices", "decoding.beam", "layers.bidirectional", "layers.dropout", "layers.rows", "training.row_adam"}
+    rooms = {"runtime.devices", "decoding.beam", "layers.bidirectional", "layers.dropout", "layers.rows", "training.row_adam"}
     assert set(elsewhere) == {f"seqgen_cli.{room}" for room in rooms}
 
 
@@ -82,7 +82,7 @@ def test_peak_memory_of_a_gpu_is_what_its_allocator_gave_out(monkeypatch: pytest
     calls: list[Any] = []
     for name, answer in {"memory_allocated": 100, "reset_peak_memory_stats": None, "max_memory_allocated": 350}.items():
         monkeypatch.setattr(torch.cuda, name, noting(calls, name, answer))
-    with measure.PeakMemory(CUDA) as memory:
+    with meters.PeakMemory(CUDA) as memory:
         calls.append("work")
     assert memory.peak_bytes == 250
     assert calls == [("memory_allocated", CUDA), ("reset_peak_memory_stats", CUDA), "work", ("max_memory_allocated", CUDA)]

@@ -13,10 +13,10 @@ from scipy.stats import chi2
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from seqgen_cli import build
+from seqgen_cli.config import build
+from seqgen_cli.config.listing import read_settings
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.random import Key
-from seqgen_cli.listing import read_settings
 from seqgen_cli.outputs import base
 from seqgen_cli.outputs.base import NoiseKey, OutputLayer
 from tests.helpers import choices

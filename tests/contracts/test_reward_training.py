@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from seqgen_cli.cli import main
-from seqgen_cli.commands.session import Session
+from seqgen_cli.checkpoints import finding
+from seqgen_cli.checkpoints.weights import read_state
+from seqgen_cli.cli.main import main
 from seqgen_cli.objectives.advice import RewardAdvisor
-from seqgen_cli.training import checkpoints
+from seqgen_cli.training.session import Session
 from tests.faults.test_resume import model_settings, records, run, settings
 from tests.helpers import choices
 
@@ -45,7 +46,7 @@ def asked(cache: Path, runs: Path, objective: str, *more: str) -> list[str]:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(checkpoints.find(folder, print, last=True) / "model.safetensors")
+    return load_file(finding.find(folder, print, last=True) / "model.safetensors")
 
 
 def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -76,7 +77,7 @@ def test_the_starting_model_of_the_divergence_is_the_mle_run_and_stays_so_over_a
     for steps in (2, 4):
         if steps > 2:
             assert main(["train", f"continue={folder}", f"trainer.steps={steps}"]) == 0
-        state = checkpoints.read_state(checkpoints.find(folder, print, last=True))
+        state = read_state(finding.find(folder, print, last=True))
         starting = {name.removeprefix("starting."): tensor for name, tensor in state["objective"].items() if "starting." in name}
         assert state["loop"]["update"] == steps
         assert equal(starting, weights(mle)) and not equal(weights(folder), weights(mle))

@@ -12,16 +12,21 @@ import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from seqgen_cli import build
-from seqgen_cli.cli import main
-from seqgen_cli.commands import averaging, dry_run, train
-from seqgen_cli.commands.averaging import mean_weights
-from seqgen_cli.commands.session import Session, make_networks
-from seqgen_cli.commands.validation import Validation
+from seqgen_cli.checkpoints import finding, manifest
+from seqgen_cli.checkpoints.restored import from_checkpoint
+from seqgen_cli.checkpoints.weights import read_state
+from seqgen_cli.cli.main import main
+from seqgen_cli.commands import train
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose
 from seqgen_cli.data.batching import BySentences
 from seqgen_cli.errors import RequestError
-from seqgen_cli.training import checkpoints
-from seqgen_cli.training.trainer import Trainer, Watch
+from seqgen_cli.tasks.validation import Validation
+from seqgen_cli.training import averaging, dry_run
+from seqgen_cli.training.averaging import mean_weights
+from seqgen_cli.training.session import Session, make_networks
+from seqgen_cli.training.trainer import Trainer
+from seqgen_cli.training.watch import Watch
 from tests.faults.test_resume import TINY, model_settings, records
 
 
@@ -37,7 +42,7 @@ def asked(cache: Path, tmp_path: Path) -> list[str]:
 
 
 def run(*overrides: str) -> dict[str, Any]:
-    return train.run(build.compose("train", overrides))
+    return train.run(compose("train", overrides))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +96,7 @@ def test_minutes_end_a_run_and_count_what_was_spent_before(asked: list[str], mon
 
 def test_a_budget_in_epochs_reads_every_batch_once(asked: list[str]) -> None:
     folder = Path(run(*asked, "trainer.epochs=1")["run"])
-    config = build.compose("train", [*asked, "trainer.steps=1"])
+    config = compose("train", [*asked, "trainer.steps=1"])
     prepared = build.prepared(config, build.start_runtime(config))
     lengths_n = prepared.splits["train"].target_lengths_n
     assert lengths_n is not None and records(folder)[-1]["tokens"] == lengths_n.sum()
@@ -100,7 +105,7 @@ def test_a_budget_in_epochs_reads_every_batch_once(asked: list[str]) -> None:
 def test_samples_are_spread_over_the_validation_set(asked: list[str]) -> None:
     """Two of the four sentences decoded, which are every seventh or eighth of thirty: numbers 0 and 15."""
     folder = Path(run(*asked, "trainer.steps=1", "trainer.samples=2", "trainer.decode_limit=4")["run"])
-    config = build.compose("train", [*asked, "trainer.steps=1"])
+    config = compose("train", [*asked, "trainer.steps=1"])
     lines = build.prepared(config, build.start_runtime(config)).splits["valid"].source_lines()
     samples = (folder / "samples" / "step-1.txt").read_text(encoding="utf-8").splitlines()
     assert samples[::4] == [f"source:    {lines[number]}" for number in (0, 15)]
@@ -120,24 +125,24 @@ def test_the_average_of_the_best_is_kept_where_better(asked: list[str], monkeypa
     for name, tensor in mean.items():
         assert_close(tensor, torch.stack([weights[name] for weights in loaded]).mean(0), rtol=1e-5, atol=1e-6)
     assert result["average_kept"] == (result["average_nll"] < result["nll"])
-    found = checkpoints.find(result["run"], print)
+    found = finding.find(result["run"], print)
     assert (found.name == "average") == result["average_kept"]
     if result["average_kept"]:
         stored = load_file(found / "model.safetensors")
         assert all(torch.equal(tensor, mean[name]) for name, tensor in stored.items())
-        assert checkpoints.verify(found).metrics["nll"] == result["average_nll"]
+        assert manifest.verify(found).metrics["nll"] == result["average_nll"]
 
 
 def test_what_is_evaluated_with_a_moving_average_is_what_is_stored(asked: list[str]) -> None:
     result = run(*asked, "trainer.steps=10", "trainer.ema_decay=0.5", "optimizer.lr=0.05")
-    folder = checkpoints.find(result["run"], print)
-    restored = build.from_checkpoint(folder)
+    folder = finding.find(result["run"], print)
+    restored = from_checkpoint(folder)
     objective = build.objective(restored.config, restored.model, restored.output).eval()
     prepared = build.prepared(restored.config, build.start_runtime(restored.config))
     valid = prepared.splits["valid"]
     sums = objective.evaluate(valid.batch(list(range(len(valid)))))
     assert float(sums["nll"] / sums["tokens"]) == pytest.approx(result["nll"], rel=1e-5)
-    raw = checkpoints.read_state(folder)["raw"]
+    raw = read_state(folder)["raw"]
     assert not torch.equal(raw["output.bias"], load_file(folder / "model.safetensors")["output.bias"])
 
 
@@ -145,7 +150,7 @@ def test_init_from_starts_with_the_others_weights_and_tokenizers(asked: list[str
     first = run(*asked, "trainer.steps=6", "optimizer.lr=0.01")
     other = ["data.corpus_seed=2", "trainer.steps=1", "optimizer.lr=1e-30", f"init_from={first['run']}"]
     second = run(*asked, *other)
-    folders = [checkpoints.find(result["run"], print) for result in (first, second)]
+    folders = [finding.find(result["run"], print) for result in (first, second)]
     weights = [load_file(folder / "model.safetensors") for folder in folders]
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
     for place in (folders[0] / "tokenizers").iterdir():
@@ -165,7 +170,7 @@ def test_dry_run_says_what_the_budget_buys_and_trains_nothing(
     assert main(["train", *asked, "trainer.steps=20", "trainer.accumulate=2", "--dry-run"]) == 0
     shown = {line[:24].strip(): line[24:].strip() for line in capsys.readouterr().out.splitlines()}
     assert not (tmp_path / "runs").exists()
-    config = build.compose("train", [*asked, "trainer.steps=20", "trainer.accumulate=2"])
+    config = compose("train", [*asked, "trainer.steps=20", "trainer.accumulate=2"])
     prepared = build.prepared(config, build.start_runtime(config))
     sizes = (prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size)
     model, output = build.network(config, *sizes)
@@ -201,7 +206,7 @@ def test_a_dry_run_counts_what_training_holds_once_schedules_are_over(
 def test_a_dry_run_counts_the_batch_that_holds_the_most(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of batches of equally many sentences the one of the longest, as measuring each of them tells."""
     words = [*(word for word in asked if "max_tokens" not in word), "batching=sentences", "batching.sentences=50"]
-    config = build.compose("train", [*words, "trainer.steps=1"])
+    config = compose("train", [*words, "trainer.steps=1"])
     prepared = build.prepared(config, build.start_runtime(config))
     with torch.device("meta"):
         objective = make_networks(config, prepared)[2]
@@ -231,7 +236,7 @@ def test_compiled_networks_train_as_others_and_leave_no_trace_in_checkpoints(ask
             f"runtime.compile={compiling}",
             f"runtime.runs_folder={tmp_path / compiling}",
         )
-        stored.append(load_file(checkpoints.find(made["run"], print) / "model.safetensors"))
+        stored.append(load_file(finding.find(made["run"], print) / "model.safetensors"))
     assert len(compiled) == 1
     assert stored[0].keys() == stored[1].keys()
     assert_close(stored[1], stored[0], rtol=1e-4, atol=1e-6)

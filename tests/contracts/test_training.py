@@ -155,7 +155,10 @@ class Duel(nn.Module):
     def updates(self, period: int) -> list[Update]:
         half = [SGD(lr=0.1).make(self.left.named_parameters())]
         other = [SGD(lr=0.1).make([("weight", self.right.weight)]), SGD(lr=0.2).make([("bias", self.right.bias)])]
-        return [Update("left", Half(self, 1.0), half, period), Update("right", Half(self, -1.0), other)]
+        return [
+            Update("left", Half(self, 1.0), half, due=lambda update: update % period == 0),
+            Update("right", Half(self, -1.0), other),
+        ]
 
 
 class Half(nn.Module):
@@ -251,7 +254,7 @@ def test_a_resumed_loop_steps_as_one_that_never_stopped(settings: SGD | Adam) ->
         resumed.step()
     assert resumed.update == 6 and resumed.batches == 6
     assert all(itertools.starmap(torch.equal, zip(weights(whole), weights(second), strict=True)))
-    assert resumed.learning_rate == slower.lr * (4 / 6) ** 0.5
+    assert resumed.learning_rates["lr"] == slower.lr * (4 / 6) ** 0.5
     assert loops[0].take_figures() == resumed.take_figures()
 
 

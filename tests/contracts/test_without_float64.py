@@ -15,14 +15,16 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from seqgen_cli import build, devices
-from seqgen_cli.cli import main
-from seqgen_cli.data.synthetic import SyntheticWords
+from seqgen_cli.bench.synthetic import SyntheticWords
+from seqgen_cli.cli.main import main
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose
 from seqgen_cli.decoding.base import Specials
 from seqgen_cli.decoding.steps import generate, predict
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives.base import Progress
-from seqgen_cli.runtime import Runtime
+from seqgen_cli.runtime import devices
+from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.optimizers import Adam
 from seqgen_cli.training.schedules import Constant
@@ -62,7 +64,7 @@ def single(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def composed(model: str, output: str, objective: str, *more: str) -> Any:
-    config = build.compose("train", [f"model={model}", f"output={output}", f"objective={objective}", *more])
+    config = compose("train", [f"model={model}", f"output={output}", f"objective={objective}", *more])
     for setting in SIZES:
         name, _, value = setting.partition("=")
         if name in config.model:

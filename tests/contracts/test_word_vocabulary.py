@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqgen_cli.data.tokenizers import load_pair, save_pair
-from seqgen_cli.data.word_vocabulary import Words, WordVocabulary, split
+from seqgen_cli.data.tokenizers.pair import load_pair, save_pair
+from seqgen_cli.data.tokenizers.words import Words, WordVocabulary, split
 from seqgen_cli.errors import RequestError
 from tests.corpus_files import prepared, sentences
 

@@ -15,7 +15,7 @@ import torch
 import torch._dynamo  # optimizers and DistributedDataParallel import it at their first step
 from torch.testing import assert_close
 
-from seqgen_cli.runtime import Runtime, shut_down
+from seqgen_cli.runtime.process import Runtime, shut_down
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from seqgen_cli import build
-from seqgen_cli.cli import main
+from seqgen_cli.checkpoints import finding
+from seqgen_cli.cli.main import main
 from seqgen_cli.commands import train
-from seqgen_cli.training import checkpoints
+from seqgen_cli.config.compose import compose
 from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.optimizers import Adam
 from seqgen_cli.training.schedules import InverseSqrt
@@ -88,13 +88,13 @@ def test_two_ranks_train_the_run_that_one_process_trains(kind: str, tmp_path: Pa
         places = [f"runtime.runs_folder={tmp_path / name}", f"runtime.cache_folder={tmp_path / f'{name}-cache'}"]
         return [*RUNS[kind], *SHARED, *places, "runtime.device=cpu"]
 
-    one = Path(train.run(build.compose("train", [*asked("one"), "trainer.accumulate=2"]))["run"])
+    one = Path(train.run(compose("train", [*asked("one"), "trainer.accumulate=2"]))["run"])
     if kind == "translation":
         under_torchrun("seqgen_cli", "train", *asked("two"))
     else:
         on_two_ranks(train_command, asked("two"))
     (two,) = (tmp_path / "two").iterdir()
-    weights = [load_file(checkpoints.find(run, print, last=True) / "model.safetensors") for run in (one, two)]
+    weights = [load_file(finding.find(run, print, last=True) / "model.safetensors") for run in (one, two)]
     for name, tensor in weights[0].items():
         assert_close(tensor, weights[1][name], rtol=0, atol=2e-6)
     lines = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (one, two)]

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from seqgen_cli import build
+from seqgen_cli.config import build
 from seqgen_cli.layers.random import Key
 from seqgen_cli.outputs.base import NoiseKey, OutputLayer
-from seqgen_cli.runtime import Runtime, shut_down
+from seqgen_cli.runtime.process import Runtime, shut_down
 from tests.distributed.ranks import on_two_ranks
 
 CHOICES = ["class_softmax", "binary_tree", "huffman_tree", "adaptive_softmax", "importance", "nce"]

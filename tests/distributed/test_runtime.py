@@ -14,9 +14,13 @@ import pytest
 import torch
 from torch import nn
 
-from seqgen_cli import build, devices, precision
+from seqgen_cli.checkpoints.folder import run_name
+from seqgen_cli.config.compose import compose, plain
 from seqgen_cli.errors import RequestError, SeqgenError
-from seqgen_cli.runtime import Runtime, log_to, run_name, shut_down, start_logging, stop_log
+from seqgen_cli.runtime import devices
+from seqgen_cli.runtime.logs import log_to, start_logging, stop_log
+from seqgen_cli.runtime.process import Runtime, shut_down
+from seqgen_cli.tasks import precision
 from tests.distributed.ranks import on_two_ranks
 
 
@@ -159,7 +163,7 @@ def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path) -> None:
 
 
 def test_the_same_command_finds_the_same_folder_and_any_number_changes_it() -> None:
-    values = build.plain(build.compose("train"))
+    values = plain(compose("train"))
 
     def name(path: str, value: Any) -> str:
         changed = copy.deepcopy(values)
@@ -171,17 +175,17 @@ def test_the_same_command_finds_the_same_folder_and_any_number_changes_it() -> N
         node[key] = value
         return run_name(changed)
 
-    plain = run_name(values)
-    assert plain.startswith("phrasebook-transformer-softmax-mle-") and len(plain.rsplit("-", 1)[1]) == 8
+    usual = run_name(values)
+    assert usual.startswith("phrasebook-transformer-softmax-mle-") and len(usual.rsplit("-", 1)[1]) == 8
     same = {"runtime.device": "meta", "runtime.workers": 3, "runtime.threads": 1, "runtime.runs_folder": "x", "json": "f"}
     same |= {"runtime.cache_folder": "y", "trainer.log_every": 7, "trainer.progress": False, "fresh": True, "dry_run": True}
-    assert {name(key, value) for key, value in same.items()} == {plain}
+    assert {name(key, value) for key, value in same.items()} == {usual}
     changing = {"seed": 2, "model.hidden_size": 64, "trainer.steps": 5, "runtime.precision": "bf16", "data.train_size": 9}
     changing |= {"init_from": "a", "optimizer.lr": 0.5, "decoding.beam_size": 2, "tokenizer.vocab_size": 99}
     # A run that keeps fewer checkpoints averages others; one of another patience or metric ends elsewhere.
     changing |= {"trainer.keep_best": 3, "trainer.average": 2, "trainer.patience": 1, "trainer.best_metric": "bleu"}
     changing |= {"trainer.decode_limit": 7, "trainer.evaluate_every": 9, "trainer.ema_decay": 0.9, "trainer.accumulate": 2}
-    assert len({plain} | {name(key, value) for key, value in changing.items()}) == len(changing) + 1
+    assert len({usual} | {name(key, value) for key, value in changing.items()}) == len(changing) + 1
     assert name("choices.model", "rnn").startswith("phrasebook-rnn-softmax-mle-")
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-from seqgen_cli.commands.session import keep_dense
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.objectives.baselines import Learned, MovingAverage
 from seqgen_cli.objectives.handovers import Constant, Mixer
@@ -18,6 +17,7 @@ from seqgen_cli.objectives.reinforce import Reinforce
 from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.optimizers import Adam
 from seqgen_cli.training.schedules import InverseSqrt
+from seqgen_cli.training.session import keep_dense
 from tests.distributed.ranks import assert_same_training, keep_training, on_two_ranks
 from tests.numerics.enumeration import EOS, Numbers, Table, World, numbered
 from tests.toys import OneProcess

@@ -15,13 +15,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from seqgen_cli.checkpoints import finding, writing
+from seqgen_cli.checkpoints.manifest import Manifest, sha256, verify
+from seqgen_cli.checkpoints.weights import network_weights, read_state
 from seqgen_cli.errors import RequestError, SeqgenError
-from seqgen_cli.training import checkpoints
-from seqgen_cli.training.checkpoints import Manifest
 
 
 def save(run: Path, step: int, metrics: dict[str, float] | None = None, higher: bool = False, name: str = "") -> Path:
-    return checkpoints.write(
+    return writing.write(
         run / "checkpoints" / (name or f"step-{step}"),
         Manifest(step, metrics or {}, "bleu" if higher else "nll", higher),
         weights={"model.weight": torch.full((3,), float(step)), "output.bias": torch.ones(2)},
@@ -45,22 +46,22 @@ class Reports(list[str]):
 
 def test_what_is_written_is_read(run: Path) -> None:
     folder = run / "checkpoints" / "step-200"
-    manifest = checkpoints.verify(folder)
-    assert manifest.step == 200 and manifest.metrics == {"nll": 1.0}
+    found = verify(folder)
+    assert found.step == 200 and found.metrics == {"nll": 1.0}
     files = {"model.safetensors", "training.pt", "config.yaml", "tokenizers/source.model"}
-    assert set(manifest.files) == files
+    assert set(found.files) == files
     assert load_file(folder / "model.safetensors")["model.weight"].tolist() == [200.0] * 3
-    state = checkpoints.read_state(folder)
+    state = read_state(folder)
     assert state["step"] == 200 and state["nested"] == [{"a": (1, 2.5, None, "x", True)}]
     assert (folder / "config.yaml").read_text(encoding="utf-8") == "seed: 1\nname: 日本語\n"
 
 
 def test_find_takes_the_best_the_last_or_the_one_named(run: Path) -> None:
     reports = Reports()
-    assert checkpoints.find(run, reports).name == "step-200"
-    assert checkpoints.find(f"{run}:last", reports).name == "step-300"
-    assert checkpoints.find(run, reports, last=True).name == "step-300"
-    assert checkpoints.find(run / "checkpoints" / "step-100", reports).name == "step-100"
+    assert finding.find(run, reports).name == "step-200"
+    assert finding.find(f"{run}:last", reports).name == "step-300"
+    assert finding.find(run, reports, last=True).name == "step-300"
+    assert finding.find(run / "checkpoints" / "step-100", reports).name == "step-100"
     assert reports == []
 
 
@@ -68,16 +69,16 @@ def test_find_maximises_where_higher_is_better(tmp_path: Path) -> None:
     for step, bleu in ((1, 10.0), (2, 30.0), (3, 20.0)):
         save(tmp_path, step, {"bleu": bleu, "nll": float(step)}, higher=True)
     save(tmp_path, 4)  # not evaluated
-    assert checkpoints.find(tmp_path, print).name == "step-2"
+    assert finding.find(tmp_path, print).name == "step-2"
     save(tmp_path, 4, {"bleu": 31.0}, higher=True, name="average")
-    assert checkpoints.find(tmp_path, print).name == "average"
-    assert checkpoints.find(f"{tmp_path}:last", print).name == "step-4"
+    assert finding.find(tmp_path, print).name == "average"
+    assert finding.find(f"{tmp_path}:last", print).name == "step-4"
 
 
 def test_a_run_that_was_never_evaluated_gives_its_last(tmp_path: Path) -> None:
     save(tmp_path, 9)
     save(tmp_path, 10)
-    assert checkpoints.find(tmp_path, print).name == "step-10"
+    assert finding.find(tmp_path, print).name == "step-10"
 
 
 def flip(path: Path) -> None:
@@ -98,7 +99,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(run: Path, name: 
     reason = f"{name} is missing" if spoil is Path.unlink else f"{name}: SHA-256 differs from its manifest"
     for place in (f"{run}:last", damaged):
         reports = Reports()
-        assert checkpoints.find(place, reports).name == "step-200"
+        assert finding.find(place, reports).name == "step-200"
         assert reports == [f"{damaged} is damaged ({reason}); using step-200."]
 
 
@@ -107,19 +108,19 @@ def test_several_damaged_checkpoints_are_each_named(run: Path) -> None:
     cut(run / "checkpoints/step-200/manifest.json")
     (run / "checkpoints/step-200/manifest.json").write_text('{"format": 1, "st')
     reports = Reports()
-    assert checkpoints.find(f"{run}:last", reports).name == "step-100"
+    assert finding.find(f"{run}:last", reports).name == "step-100"
     assert len(reports) == 2 and "step-200 is damaged (manifest.json cannot be read)" in reports[0]
     flip(run / "checkpoints/step-100/config.yaml")
     with pytest.raises(SeqgenError, match=r"step-100 is damaged .*no other to use"):
-        checkpoints.find(run, reports)
+        finding.find(run, reports)
 
 
 def test_a_copied_checkpoint_alone_is_enough_and_refused_when_damaged(run: Path, tmp_path: Path) -> None:
     (run / "checkpoints" / "step-100").rename(tmp_path / "mine")
-    assert checkpoints.find(tmp_path / "mine", print) == tmp_path / "mine"
+    assert finding.find(tmp_path / "mine", print) == tmp_path / "mine"
     flip(tmp_path / "mine" / "model.safetensors")
     with pytest.raises(SeqgenError, match=r"mine is damaged \(model.safetensors"):
-        checkpoints.find(tmp_path / "mine", print)
+        finding.find(tmp_path / "mine", print)
 
 
 def test_another_format_is_refused(run: Path) -> None:
@@ -127,7 +128,7 @@ def test_another_format_is_refused(run: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
     for place in (run, path.parent):
         with pytest.raises(RequestError, match="step-300 has checkpoint format 2; this seqgen reads format 1"):
-            checkpoints.find(place, print)
+            finding.find(place, print)
 
 
 class Bomb:
@@ -145,12 +146,12 @@ def test_a_pickle_in_place_of_weights_is_refused_unopened(tmp_path: Path, how: s
     else:
         weights.write_bytes(pickle.dumps({"model.weight": Bomb()}))
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["model.safetensors"] = checkpoints._sha256(weights)  # a stranger makes the digests fit
+    manifest["files"]["model.safetensors"] = sha256(weights)  # a stranger makes the digests fit
     (folder / "manifest.json").write_text(json.dumps(manifest))
     if how == "renamed":
         weights.rename(folder / "model.bin")
     with pytest.raises(RequestError, match="is a pickle"):
-        checkpoints.find(folder, print)
+        finding.find(folder, print)
     assert not (tmp_path / "exploded").exists()
 
 
@@ -158,7 +159,7 @@ def test_training_state_with_code_is_refused(run: Path, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     torch.save({"loop": Bomb()}, run / "checkpoints/step-300/training.pt")
     with pytest.raises(SeqgenError, match="tensors and plain types"):
-        checkpoints.read_state(run / "checkpoints/step-300")
+        read_state(run / "checkpoints/step-300")
     assert not (tmp_path / "exploded").exists()
 
 
@@ -166,23 +167,23 @@ def test_training_state_with_code_is_refused(run: Path, tmp_path: Path, monkeypa
 def test_what_is_no_checkpoint_is_said_to_be_none(tmp_path: Path, place: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(RequestError, match=place):
-        checkpoints.find(tmp_path / place, print)
+        finding.find(tmp_path / place, print)
 
 
 def test_the_latest_and_the_best_are_kept(tmp_path: Path) -> None:
     for step in range(95, 104):
         save(tmp_path, step, {"nll": abs(step - 98.2)})
-        checkpoints.keep(tmp_path / "checkpoints", last=2, best=3)
+        writing.keep(tmp_path / "checkpoints", last=2, best=3)
     kept = {path.name for path in (tmp_path / "checkpoints").iterdir()}
     assert kept == {f"step-{step}" for step in (97, 98, 99, 102, 103)}
-    assert checkpoints.find(f"{tmp_path}:last", print).name == "step-103"
+    assert finding.find(f"{tmp_path}:last", print).name == "step-103"
 
 
 def test_what_an_interrupted_write_left_is_ignored_and_cleared(run: Path) -> None:
     (run / "checkpoints" / ".writing-step-400").mkdir()
     (run / "checkpoints" / ".writing-step-400" / "model.safetensors").write_bytes(b"half")
-    assert checkpoints.find(f"{run}:last", print).name == "step-300"
-    checkpoints.keep(run / "checkpoints", last=5, best=0)
+    assert finding.find(f"{run}:last", print).name == "step-300"
+    writing.keep(run / "checkpoints", last=5, best=0)
     assert not list((run / "checkpoints").glob(".*"))
 
 
@@ -190,9 +191,9 @@ def test_writing_replaces_a_damaged_checkpoint_of_that_step(run: Path) -> None:
     place = run / "checkpoints/step-300"
     flip(place / "model.safetensors")
     with pytest.raises(SeqgenError, match="SHA-256"):
-        checkpoints.verify(place)
+        verify(place)
     save(run, 300, {"nll": 2.0})
-    assert checkpoints.verify(place).metrics == {"nll": 2.0}
+    assert verify(place).metrics == {"nll": 2.0}
 
 
 @pytest.mark.parametrize("limit", [0, 100, 900])
@@ -215,19 +216,19 @@ def test_a_full_disk_leaves_the_earlier_checkpoints_and_nothing_else(run: Path, 
     assert "step-400 could not be written" in message and "File too large" in message
     assert "Earlier checkpoints are intact" in message
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-100", "step-200", "step-300"]
-    assert checkpoints.find(f"{run}:last", print).name == "step-300"
+    assert finding.find(f"{run}:last", print).name == "step-300"
 
 
 def test_shared_tensors_are_stored_once() -> None:
     model, output = nn.Linear(3, 3), nn.Linear(3, 3)
     output.weight = model.weight
-    assert set(checkpoints.network_weights(model, output)) == {"model.weight", "model.bias", "output.bias"}
+    assert set(network_weights(model, output)) == {"model.weight", "model.bias", "output.bias"}
 
 
 def test_weights_whose_first_byte_looks_like_a_pickle_are_read(tmp_path: Path) -> None:
     """A safetensors file begins with the length of its header, whose lowest byte may be 0x80, a pickle's first."""
     for length in range(1, 300):
-        folder = checkpoints.write(
+        folder = writing.write(
             tmp_path / "checkpoints" / "step-1",
             Manifest(1),
             weights={"model." + "x" * length: torch.ones(1)},
@@ -236,6 +237,6 @@ def test_weights_whose_first_byte_looks_like_a_pickle_are_read(tmp_path: Path) -
             save_tokenizers=lambda place: None,
         )
         if (folder / "model.safetensors").read_bytes()[:1] == b"\x80":
-            assert checkpoints.verify(folder).step == 1
+            assert verify(folder).step == 1
             return
     pytest.fail("no header of such a length came about")

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from seqgen_cli.data.corpora import ParallelFiles, TextCorpus, read_lines
-from seqgen_cli.data.prepare import prepare
-from seqgen_cli.data.tokenizers import SentencePiece
+from seqgen_cli.data.corpora.lines import read_lines
+from seqgen_cli.data.corpora.text import ParallelFiles, TextCorpus
+from seqgen_cli.data.prepare.text import prepare
+from seqgen_cli.data.tokenizers.sentencepiece import SentencePiece
 from seqgen_cli.errors import RequestError
 from tests.corpus_files import AS_IS, SMALL, prepared, sentences, write
 

@@ -12,9 +12,9 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from seqgen_cli.data.download import download
-from seqgen_cli.data.imdb import Imdb
-from seqgen_cli.data.iwslt import IwsltJaEn
+from seqgen_cli.data.corpora.download import download
+from seqgen_cli.data.corpora.imdb import Imdb
+from seqgen_cli.data.corpora.iwslt import IwsltJaEn
 from seqgen_cli.errors import SeqgenError
 from tests.contracts.test_iwslt import TRAIN, members, pack
 from tests.numerics.test_labelled_corpora import write_archive

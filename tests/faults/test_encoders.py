@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from seqgen_cli import pretrained
-from seqgen_cli.cli import main
-from seqgen_cli.data.wordpieces import WordPieces
+from seqgen_cli.cli.main import main
+from seqgen_cli.data.tokenizers.wordpieces import WordPieces
 from seqgen_cli.errors import RequestError
+from seqgen_cli.layers import pretrained
 from seqgen_cli.models.bert_gru import BertGru
 from seqgen_cli.models.encoders import encoder_shape, random_encoder
 

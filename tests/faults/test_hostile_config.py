@@ -14,11 +14,14 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from seqgen_cli import build
-from seqgen_cli.data.tokenizers import SentencePiece, Tokenizer, save_pair
+from seqgen_cli.checkpoints.restored import from_checkpoint
+from seqgen_cli.checkpoints.untrusted import read_config
+from seqgen_cli.checkpoints.weights import SkipRandomInit, load_weights, network_weights
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose, plain
+from seqgen_cli.data.tokenizers.pair import save_pair
+from seqgen_cli.data.tokenizers.sentencepiece import SentencePiece, Tokenizer
 from seqgen_cli.errors import RequestError, SeqgenError
-from seqgen_cli.restore import SkipRandomInit, load_weights, read_config
-from seqgen_cli.training.checkpoints import network_weights
 from tests.helpers import random_batch
 
 
@@ -31,13 +34,13 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture
 def checkpoint(tmp_path, tokenizer: Tokenizer) -> Path:
     """A small tied Transformer's checkpoint, without its manifest."""
-    config = build.compose("train", ["model=transformer", "model.hidden_size=8", "output.tied=true"])
+    config = compose("train", ["model=transformer", "model.hidden_size=8", "output.tied=true"])
     torch.manual_seed(0)
     model, output = build.network(config, tokenizer.vocab_size, tokenizer.vocab_size)
     (tmp_path / "tokenizers").mkdir()
     save_pair(tmp_path / "tokenizers", tokenizer, tokenizer)
     save_file(network_weights(model, output), tmp_path / "model.safetensors")
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(build.plain(config)), encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain(config)), encoding="utf-8")
     return tmp_path
 
 
@@ -54,7 +57,7 @@ def change(checkpoint: Path, *keys: str, value: Any) -> None:
 def test_a_checkpoint_restores_the_very_networks(checkpoint: Path, tokenizer: Tokenizer) -> None:
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    restored = build.from_checkpoint(checkpoint)
+    restored = from_checkpoint(checkpoint)
     assert torch.equal(torch.get_rng_state(), state), "restoring draws no random number"
     torch.manual_seed(0)
     model, output = build.network(restored.config, tokenizer.vocab_size, tokenizer.vocab_size)
@@ -75,7 +78,7 @@ HOSTILE = [
     "seqgen_cli.models",  # a package, no class
     "seqgen_cli.models.transformer.nn.Linear",  # reached through a module of ours, defined elsewhere
     "seqgen_cli.models.transformer.Tensor",
-    "seqgen_cli.data.store.Path.unlink",
+    "seqgen_cli.data.prepare.store.Path.unlink",
     "seqgen_cli.models.transformer.Transformer.forward",
     "seqgen_cli.models.transformer.__builtins__",
     "seqgen_cli.modelsx.Evil",
@@ -96,7 +99,7 @@ def test_a_target_must_be_a_class_of_its_groups_own_package(checkpoint: Path, ta
     monkeypatch.syspath_prepend(checkpoint)
     change(checkpoint, "model", "_target_", value=target)
     with pytest.raises(RequestError) as caught:
-        build.from_checkpoint(checkpoint)
+        from_checkpoint(checkpoint)
     assert "model._target_=" in str(caught.value)
     assert not ran.exists() and "hostile_package" not in sys.modules, "a stranger's module is not even imported"
 
@@ -104,12 +107,12 @@ def test_a_target_must_be_a_class_of_its_groups_own_package(checkpoint: Path, ta
 @pytest.mark.parametrize(
     ("group", "target"),
     [
-        ("data", "seqgen_cli.data.store.Path"),  # a class in a module of ours, defined elsewhere
-        ("data", "seqgen_cli.data.store.TextWriter"),  # ours, of that package, but no corpus: it would write files
-        ("data", "seqgen_cli.data.cleaning.StandardCleaning"),
-        ("cleaning", "seqgen_cli.data.corpora.TextCorpus"),
-        ("runtime", "seqgen_cli.runtime.Path"),
-        ("trainer", "seqgen_cli.training.trainer.Watch"),
+        ("data", "seqgen_cli.data.prepare.store.Path"),  # a class in a module of ours, defined elsewhere
+        ("data", "seqgen_cli.data.prepare.store.TextWriter"),  # ours, of that package, but no corpus: it would write files
+        ("data", "seqgen_cli.data.prepare.cleaning.StandardCleaning"),
+        ("cleaning", "seqgen_cli.data.corpora.text.TextCorpus"),
+        ("runtime", "seqgen_cli.runtime.process.Path"),
+        ("trainer", "seqgen_cli.training.watch.Watch"),
         ("optimizer", "seqgen_cli.training.trainer.Trainer"),
         ("metrics", "seqgen_cli.metrics.base.Figure"),
         ("nothing", "seqgen_cli.models.transformer.Transformer"),
@@ -118,7 +121,7 @@ def test_a_target_must_be_a_class_of_its_groups_own_package(checkpoint: Path, ta
 def test_every_part_must_be_of_its_group(checkpoint: Path, group: str, target: str) -> None:
     change(checkpoint, group, value={"_target_": target})
     with pytest.raises(RequestError, match=f"{group}._target_={target} is not a choice of {group}"):
-        build.from_checkpoint(checkpoint)
+        from_checkpoint(checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,7 @@ def test_what_a_choice_chooses_in_turn_must_be_of_its_group(checkpoint: Path, no
     assert read_config(checkpoint / "config.yaml")["objective"]["decay"] == decay
     change(checkpoint, "objective", "decay", value=node)
     with pytest.raises(RequestError) as caught:
-        build.from_checkpoint(checkpoint)
+        from_checkpoint(checkpoint)
     assert message in str(caught.value)
 
 
@@ -148,11 +151,11 @@ def test_a_users_package_needs_their_word(checkpoint: Path, monkeypatch) -> None
     monkeypatch.syspath_prepend(checkpoint)
     change(checkpoint, "model", "_target_", value="trusted_choices.Mine")
     with pytest.raises(RequestError, match=r"If you trust the package that defines it, say trust=\[trusted_choices\]"):
-        build.from_checkpoint(checkpoint)
+        from_checkpoint(checkpoint)
     with pytest.raises(RequestError):
-        build.from_checkpoint(checkpoint, trust=["trusted"])
+        from_checkpoint(checkpoint, trust=["trusted"])
     assert "trusted_choices" not in sys.modules
-    assert type(build.from_checkpoint(checkpoint, trust=["trusted_choices"]).model).__name__ == "Mine"
+    assert type(from_checkpoint(checkpoint, trust=["trusted_choices"]).model).__name__ == "Mine"
     sys.modules.pop("trusted_choices")
 
 
@@ -169,14 +172,14 @@ def test_a_users_package_needs_their_word(checkpoint: Path, monkeypatch) -> None
 def test_interpolations_are_refused(checkpoint: Path, keys: tuple[str, ...], value: Any) -> None:
     change(checkpoint, *keys, value=value)
     with pytest.raises(RequestError, match="interpolation"):
-        build.from_checkpoint(checkpoint)
+        from_checkpoint(checkpoint)
 
 
 @pytest.mark.parametrize("keys", [("model", "layers"), ("extra",), ("_target_",), ("model", "inner")])
 def test_nested_and_stray_targets_are_refused(checkpoint: Path, keys: tuple[str, ...]) -> None:
     change(checkpoint, *keys, value="x" if keys == ("_target_",) else {"deep": [{"_target_": "os.system"}]})
     with pytest.raises(RequestError, match="_target_"):
-        build.from_checkpoint(checkpoint)
+        from_checkpoint(checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +203,7 @@ def test_other_files_are_no_config(tmp_path, text: str, message: str) -> None:
 def test_settings_of_a_stranger_are_checked_like_anyones(checkpoint: Path) -> None:
     change(checkpoint, "model", "hidden_size", value=-5)
     with pytest.raises(RequestError, match=r"model.hidden_size is -5; it must be int, 2 or more"):
-        build.from_checkpoint(checkpoint)
+        from_checkpoint(checkpoint)
 
 
 def test_a_pickle_in_place_of_weights_is_never_opened(checkpoint: Path) -> None:
@@ -213,7 +216,7 @@ def test_a_pickle_in_place_of_weights_is_never_opened(checkpoint: Path) -> None:
     for content in (pickle.dumps(Evil()), stream.getvalue(), b"", b"\xff" * 100):
         (checkpoint / "model.safetensors").write_bytes(content)
         with pytest.raises(SeqgenError, match="is not a safetensors file, or is damaged"):
-            build.from_checkpoint(checkpoint)
+            from_checkpoint(checkpoint)
     assert not (checkpoint / "ran").exists()
 
 
@@ -229,7 +232,7 @@ def test_weights_that_do_not_fit_are_named(checkpoint: Path) -> None:
     for weights, message in cases:
         save_file(weights, path)
         with pytest.raises(SeqgenError) as caught:
-            build.from_checkpoint(checkpoint)
+            from_checkpoint(checkpoint)
         assert message in str(caught.value)
 
 

@@ -19,11 +19,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from seqgen_cli import build
-from seqgen_cli.cli import main
-from seqgen_cli.commands import session, train
+from seqgen_cli.checkpoints import finding
+from seqgen_cli.checkpoints.weights import read_state
+from seqgen_cli.cli.main import main
+from seqgen_cli.commands import train
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose
 from seqgen_cli.errors import RequestError
-from seqgen_cli.training import checkpoints
+from seqgen_cli.training import session
 from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.signals import Interruption, StoppedError
 from tests.helpers import generators
@@ -63,7 +66,7 @@ def settings(cache: Path, runs: Path, *more: str) -> list[str]:
 
 
 def run(*overrides: str) -> dict[str, Any]:
-    return train.run(build.compose("train", overrides))
+    return train.run(compose("train", overrides))
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, updates: int, what: int = signal.SIGTERM) -> None:
@@ -91,12 +94,12 @@ def assert_same_run(first: Path, second: Path) -> None:
     assert names[0] == names[1] != []
     for name in names[0]:
         assert (first / "samples" / name).read_bytes() == (second / "samples" / name).read_bytes()
-    places = [checkpoints.find(folder, print, last=True) for folder in (first, second)]
+    places = [finding.find(folder, print, last=True) for folder in (first, second)]
     assert places[0].name == places[1].name
     weights = [load_file(place / "model.safetensors") for place in places]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
-    assert_equal(*(checkpoints.read_state(place) for place in places))
+    assert_equal(*(read_state(place) for place in places))
 
 
 def assert_equal(one: Any, other: Any, key: str = "") -> None:
@@ -192,7 +195,7 @@ def test_signals_mean_after_a_run_what_they_meant_before() -> None:
 
 
 def test_a_stop_during_validation_validates_again(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from seqgen_cli.commands.validation import Validation
+    from seqgen_cli.tasks.validation import Validation
 
     extras = ["trainer.steps=6", "trainer.evaluate_every=3", "trainer.ema_decay=0.5"]
     asked = settings(cache, tmp_path / "whole", *model_settings("transformer"), *extras)

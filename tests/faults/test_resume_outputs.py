@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from seqgen_cli import build
+from seqgen_cli.checkpoints import finding
+from seqgen_cli.checkpoints.restored import from_checkpoint
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose
 from seqgen_cli.errors import RequestError
-from seqgen_cli.loading import load
-from seqgen_cli.training import checkpoints
+from seqgen_cli.tasks.loading import load
 from seqgen_cli.training.signals import StoppedError
 from tests.faults.test_resume import assert_same_run, model_settings, records, run, settings, stop_after
 from tests.helpers import choices
@@ -76,10 +78,10 @@ def test_stopping_and_going_on_changes_nothing(
 def test_a_checkpoint_alone_rebuilds_the_layer(whole: Path) -> None:
     """The perplexity of the restored networks is that of the run's last validation."""
     last = [record for record in records(whole) if "valid_nll" in record][-1]
-    translator = load(str(checkpoints.find(whole, print, last=True)), ["decoding=beam"])
+    translator = load(str(finding.find(whole, print, last=True)), ["decoding=beam"])
     translated = translator.translate(["これは 犬 です", "あ"])
     assert [translation.text is not None for translation in translated] == [True, True]
-    restored = build.from_checkpoint(checkpoints.find(whole, print, last=True))
+    restored = from_checkpoint(finding.find(whole, print, last=True))
     config = restored.config
     data = build.prepared(config, build.start_runtime(config))
     batch = data.splits["valid"].batch(list(range(len(data.splits["valid"]))))
@@ -107,4 +109,4 @@ def test_where_rows_do_not_serve_updates_are_dense_and_it_is_said(
 @pytest.mark.parametrize("output", sorted(SMALLER))
 def test_a_layer_without_label_smoothing_says_why_before_any_data_is_read(output: str) -> None:
     with pytest.raises(RequestError, match=rf"output\.label_smoothing is not a setting of output={output}: it needs every"):
-        build.compose("train", [f"output={output}", "output.label_smoothing=0.1"])
+        compose("train", [f"output={output}", "output.label_smoothing=0.1"])

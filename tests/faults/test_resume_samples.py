@@ -10,9 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from seqgen_cli import build
+from seqgen_cli.checkpoints import finding
+from seqgen_cli.checkpoints.weights import read_state
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose
 from seqgen_cli.errors import RequestError
-from seqgen_cli.training import checkpoints
 from seqgen_cli.training.signals import StoppedError
 from tests.faults.test_resume import assert_same_run, model_settings, records, run, settings, stop_after
 
@@ -60,8 +62,8 @@ def test_stopping_and_going_on_changes_nothing(
         for before, after in itertools.pairwise(logged[1:]):
             assert after["baseline"] == pytest.approx(0.95 * before["baseline"] + 0.05 * before["return"], rel=1e-5)
         assert logged[0].get("baseline") is None and logged[1]["baseline"] == pytest.approx(logged[0]["return"], rel=1e-5)
-        last = checkpoints.read_state(checkpoints.find(whole, print, last=True))["objective"]
-        start = load_file(checkpoints.find(trained, print) / "model.safetensors")
+        last = read_state(finding.find(whole, print, last=True))["objective"]
+        start = load_file(finding.find(trained, print) / "model.safetensors")
         kept = {name.removeprefix("starting."): value for name, value in last.items() if name.startswith("starting.")}
         assert kept and all(torch.equal(kept[name], value) for name, value in start.items())
     if objective == "learned":
@@ -69,13 +71,13 @@ def test_stopping_and_going_on_changes_nothing(
 
 
 def test_a_divergence_from_nothing_is_refused() -> None:
-    config = build.compose("train", ["objective=reinforce", "objective.kl=0.1"])
+    config = compose("train", ["objective=reinforce", "objective.kl=0.1"])
     with pytest.raises(RequestError, match=r"objective.kl=0.1 keeps the model near .* Start from a trained one, init_from=RUN"):
         build.check(config)
 
 
 def test_leave_one_out_needs_others() -> None:
-    config = build.compose("train", ["objective=reinforce", "objective.samples=1"])
+    config = compose("train", ["objective=reinforce", "objective.samples=1"])
     with pytest.raises(RequestError, match=r"objective.samples=1 is too few for objective/baseline=leave_one_out"):
         build.check(config)
 
@@ -83,12 +85,12 @@ def test_leave_one_out_needs_others() -> None:
 def test_minimum_risk_needs_two_outputs() -> None:
     alone = ["objective=minimum_risk", "objective.samples=1"]
     with pytest.raises(RequestError, match=r"objective.samples=1 without the reference is a set of one output"):
-        build.check(build.compose("train", [*alone, "objective.include_reference=false"]))
-    build.check(build.compose("train", alone))
+        build.check(compose("train", [*alone, "objective.include_reference=false"]))
+    build.check(compose("train", alone))
 
 
 @pytest.mark.parametrize("objective", ["reinforce", "minimum_risk"])
 def test_a_model_without_a_source_is_refused(objective: str) -> None:
-    config = build.compose("train", ["model=rnn_lm", f"objective={objective}"])
+    config = compose("train", ["model=rnn_lm", f"objective={objective}"])
     with pytest.raises(RequestError, match=f"objective={objective} compares .* model=rnn_lm reads no source. Use objective=mle"):
         build.check(config)

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqgen_cli.data import store
-from seqgen_cli.data.cleaning import StandardCleaning
-from seqgen_cli.data.corpora import TextCorpus
-from seqgen_cli.data.prepare import Prepared, prepare
-from seqgen_cli.data.tokenizers import SentencePiece
+from seqgen_cli.data.corpora.text import TextCorpus
+from seqgen_cli.data.prepare import store
+from seqgen_cli.data.prepare.cleaning import StandardCleaning
+from seqgen_cli.data.prepare.prepared import Prepared
+from seqgen_cli.data.prepare.text import prepare
+from seqgen_cli.data.tokenizers.sentencepiece import SentencePiece
 from seqgen_cli.errors import RequestError, SeqgenError
 from tests.corpus_files import AS_IS, SMALL, prepared, sentences, write
 
@@ -250,9 +251,9 @@ def test_an_error_while_building_leaves_nothing(tmp_path: Path) -> None:
 MEMORY = """
 import sys
 from pathlib import Path
-from seqgen_cli.data import cleaning
-from seqgen_cli.data.cleaning import StandardCleaning
-from seqgen_cli.data.text_store import store_text
+from seqgen_cli.data.prepare import cleaning
+from seqgen_cli.data.prepare.cleaning import StandardCleaning
+from seqgen_cli.data.prepare.text_store import store_text
 cleaning.PARTITION = 1 << 14
 def anonymous():
     return int(next(line for line in open("/proc/self/status") if line.startswith("RssAnon")).split()[1])

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from seqgen_cli import build
+from seqgen_cli.config import build
 from seqgen_cli.errors import RequestError
 
 V, D = 60, 64

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from seqgen_cli import build
+from seqgen_cli.config import build
 from seqgen_cli.errors import RequestError
 from seqgen_cli.outputs import class_softmax, grouped, groupings
 from seqgen_cli.outputs.frequencies import by_frequency

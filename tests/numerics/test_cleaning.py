@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqgen_cli.data.cleaning import CHUNK, StandardCleaning, first_occurrences
-from seqgen_cli.data.corpora import Mixture
-from seqgen_cli.data.store import Text
-from seqgen_cli.data.text_store import parts, read_info, store_text
+from seqgen_cli.data.corpora.base import Mixture
+from seqgen_cli.data.prepare.cleaning import CHUNK, StandardCleaning, first_occurrences
+from seqgen_cli.data.prepare.store import Text
+from seqgen_cli.data.prepare.text_store import parts, read_info, store_text
 from seqgen_cli.errors import RequestError
 from tests.corpus_files import prepared
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from seqgen_cli import build
+from seqgen_cli.config import build
 from seqgen_cli.data.batch import make_batch
 from seqgen_cli.layers.random import Key
 from tests.helpers import BOS, EOS, PAD, UNK, make_choice, settings

@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqgen_cli.data import features
-from seqgen_cli.data.features import FeatureStore, from_bytes, key_of, to_bytes
+from seqgen_cli.data.prepare import features
+from seqgen_cli.data.prepare.features import FeatureStore, from_bytes, key_of, to_bytes
 from seqgen_cli.errors import SeqgenError
 
 SIZE = 6

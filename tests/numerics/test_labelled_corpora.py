@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqgen_cli.data.imdb import Imdb
-from seqgen_cli.data.imdb_text import ImdbText
-from seqgen_cli.data.mini_reviews import MiniReviews
-from seqgen_cli.data.prepare_labelled import prepare_labelled
-from seqgen_cli.data.reviews import Reviews
-from seqgen_cli.data.wordpieces import WordPieces
+from seqgen_cli.data.corpora.imdb import Imdb
+from seqgen_cli.data.corpora.imdb_text import ImdbText
+from seqgen_cli.data.corpora.mini_reviews import MiniReviews
+from seqgen_cli.data.corpora.reviews import Reviews
+from seqgen_cli.data.prepare.labelled import prepare_labelled
+from seqgen_cli.data.tokenizers.wordpieces import WordPieces
 from seqgen_cli.errors import RequestError
 
 

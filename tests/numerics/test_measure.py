@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from seqgen_cli import measure
-from seqgen_cli.measure import PeakMemory, Spread, flops, matmul_rate, timed
+from seqgen_cli.bench.rates import Spread, flops, matmul_rate
+from seqgen_cli.runtime import meters
+from seqgen_cli.runtime.meters import PeakMemory, timed
 
 CPU = torch.device("cpu")
 
@@ -29,8 +30,8 @@ def test_flops_of_an_lstm_on_meta_are_those_of_its_products():
 @pytest.mark.parametrize("kernel", [True, False], ids=["by the kernel", "by a thread"])
 def test_peak_memory_sees_what_is_gone_at_the_end_and_nothing_of_before(kernel, monkeypatch):
     if not kernel:
-        monkeypatch.setattr(measure, "_forget_high_water", lambda: False)
-    elif not measure._forget_high_water():
+        monkeypatch.setattr(meters, "_forget_high_water", lambda: False)
+    elif not meters._forget_high_water():
         pytest.skip("no high-water mark here")
     memory = PeakMemory(CPU)
     block = np.ones(90_000_000, dtype=np.uint8)

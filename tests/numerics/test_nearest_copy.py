@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from seqgen_cli.data.phrasebook.corpus import Phrasebook
+from seqgen_cli.data.corpora.phrasebook.corpus import Phrasebook
 from seqgen_cli.metrics.nearest_copy import NearestSource, nearest_copy_bleu
 
 

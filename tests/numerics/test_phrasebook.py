@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from seqgen_cli.data.phrasebook import corpus, english, japanese
-from seqgen_cli.data.phrasebook.action import Action
-from seqgen_cli.data.phrasebook.construction import Construction
-from seqgen_cli.data.phrasebook.constructions import CONSTRUCTIONS
-from seqgen_cli.data.phrasebook.corpus import Phrasebook, Sentences, permuted
-from seqgen_cli.data.phrasebook.lexicon.demonstratives import Demonstrative
-from seqgen_cli.data.phrasebook.split import Block
-from seqgen_cli.data.phrasebook.words import Word
+from seqgen_cli.data.corpora.phrasebook import corpus, english, japanese
+from seqgen_cli.data.corpora.phrasebook.action import Action
+from seqgen_cli.data.corpora.phrasebook.construction import Construction
+from seqgen_cli.data.corpora.phrasebook.constructions import CONSTRUCTIONS
+from seqgen_cli.data.corpora.phrasebook.corpus import Phrasebook, Sentences, permuted
+from seqgen_cli.data.corpora.phrasebook.lexicon.demonstratives import Demonstrative
+from seqgen_cli.data.corpora.phrasebook.split import Block
+from seqgen_cli.data.corpora.phrasebook.words import Word
 from tests.numerics.phrasebook_sentences import SENTENCES
 
 # SHA-256 of the first 3,000 pairs of every default split. A change of the grammar changes it: read the new sentences, then pin.

@@ -11,10 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from seqgen_cli import build, devices, precision
 from seqgen_cli.commands import bench, train
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import compose
 from seqgen_cli.errors import RequestError
-from seqgen_cli.runtime import Runtime
+from seqgen_cli.runtime import devices
+from seqgen_cli.runtime.process import Runtime
+from seqgen_cli.tasks import precision
 from tests.helpers import choices, random_batch, random_texts
 
 TINY = ["data.train_size=400", "data.valid_size=30", "data.test_size=10", "tokenizer.vocab_size=700", "trainer.epochs=null"]
@@ -31,7 +34,7 @@ CPU = torch.device("cpu")
 
 
 def networks(model: str, output: str | None = None, training: bool = True) -> tuple[Any, Any]:
-    config = build.compose(
+    config = compose(
         "train", [f"model={model}", *SMALL.get(model, SMALL["transformer"]), *([f"output={output}"] if output else [])]
     )
     classes = 2 if model == "bert_gru" else 13
@@ -68,7 +71,7 @@ def test_auto_takes_bf16_where_it_wins_by_more_than_chance(monkeypatch, caplog, 
     kernels: list[str] = []
     monkeypatch.setattr(devices, "choose_kernels", lambda device, asked: kernels.append(asked))
     runtime = Runtime(device="cpu", precision="auto")
-    with caplog.at_level("INFO", "seqgen_cli.precision"):
+    with caplog.at_level("INFO", "seqgen_cli.tasks.precision"):
         precision.settle_precision(runtime, [networks("transformer")], lambda rows: random_batch(batch_size=5))
     tokens = int(random_batch().source_lengths_B.sum() + random_batch().target_lengths_B.sum())
     assert runtime.precision == taken
@@ -105,7 +108,7 @@ def test_a_pass_is_long_enough_to_be_timed(monkeypatch, fixed: float, of_row: fl
 def test_a_bf16_that_was_asked_for_and_loses_is_said_with_both_rates(monkeypatch, caplog, bf16: float, warned: bool) -> None:
     fake_clock(monkeypatch, {"fp32": 1.0, "bf16": bf16})
     runtime = Runtime(device="cpu", precision="bf16")
-    with caplog.at_level("WARNING", "seqgen_cli.precision"):
+    with caplog.at_level("WARNING", "seqgen_cli.tasks.precision"):
         precision.settle_precision(runtime, [networks("transformer")], lambda rows: random_batch())
     assert runtime.precision == "bf16"
     tokens = int(random_batch().source_lengths_B.sum() + random_batch().target_lengths_B.sum())
@@ -119,11 +122,11 @@ def test_a_bf16_that_was_asked_for_and_loses_is_said_with_both_rates(monkeypatch
 @pytest.mark.parametrize(("model", "cells"), [("attention", True), ("bert_gru", True), ("transformer", False)])
 def test_in_what_cells_run_is_said_once(monkeypatch, caplog, model: str, cells: bool) -> None:
     fake_clock(monkeypatch, {"fp32": 1.0, "bf16": 0.5})
-    with caplog.at_level("INFO", "seqgen_cli.precision"):
+    with caplog.at_level("INFO", "seqgen_cli.tasks.precision"):
         precision.settle_precision(Runtime(device="cpu", precision="auto"), [networks(model)])
         precision.settle_precision(Runtime(device="cpu", precision="fp32"), [networks(model)])
     said = [record.getMessage() for record in caplog.records[1:]]
-    with caplog.at_level("INFO", "seqgen_cli.precision"):
+    with caplog.at_level("INFO", "seqgen_cli.tasks.precision"):
         caplog.clear()
         precision.settle_precision(Runtime(device="cpu", precision="auto"), [networks(model)], kept="bf16")
     assert said == [record.getMessage() for record in caplog.records]  # a run that goes on says it, too
@@ -160,7 +163,7 @@ def test_what_auto_took_is_kept_when_a_run_goes_on(monkeypatch, tmp_path) -> Non
     def go(name: str, asked: str, *more: str) -> dict[str, Any]:
         overrides = [*TINY, "model=attention", *SMALL["attention"], f"runtime.precision={asked}", *more]
         places = [f"runtime.runs_folder={tmp_path / name}", f"runtime.cache_folder={tmp_path}"]
-        return train.run(build.compose("train", [*overrides, *places]))
+        return train.run(compose("train", [*overrides, *places]))
 
     fake_clock(monkeypatch, {"fp32": 1.0, "bf16": 0.5})
     first = go("auto", "auto", "trainer.steps=2")
@@ -179,7 +182,7 @@ def test_what_auto_took_is_kept_when_a_run_goes_on(monkeypatch, tmp_path) -> Non
 
 def test_a_layer_alone_is_not_measured() -> None:
     with pytest.raises(RequestError, match=r"runtime.precision=auto measures a whole model, layer.vocab_sizes a layer alone"):
-        bench.run(build.compose("bench", ["layer.vocab_sizes=[50]", "runtime.precision=auto", "runtime.device=cpu"]))
+        bench.run(compose("bench", ["layer.vocab_sizes=[50]", "runtime.precision=auto", "runtime.device=cpu"]))
 
 
 def test_nothing_is_measured_where_nothing_is_computed(monkeypatch) -> None:

@@ -15,7 +15,7 @@ from scipy.stats import chisquare
 from torch import Tensor
 from torch.testing import assert_close
 
-from seqgen_cli import build
+from seqgen_cli.config import build
 from seqgen_cli.data.batch import Batch, make_batch, make_block_batch
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives.base import Progress

@@ -4,8 +4,8 @@ import pytest
 import torch
 from scipy import stats
 
-from seqgen_cli import devices
 from seqgen_cli.layers.random import Key
+from seqgen_cli.runtime import devices
 
 MASK = (1 << 64) - 1
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from seqgen_cli import build
+from seqgen_cli.config import build
 from seqgen_cli.layers.rows import RowTable, by_gradient, is_row_sparse, make_dense
 from seqgen_cli.training import row_adam
 from seqgen_cli.training.optimizers import SGD, Adam, AdamW

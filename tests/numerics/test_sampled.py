@@ -16,7 +16,7 @@ from scipy.stats import chi2
 from torch import Tensor
 from torch.testing import assert_close
 
-from seqgen_cli import build
+from seqgen_cli.config import build
 from seqgen_cli.layers.random import Key
 from seqgen_cli.outputs.base import NoiseKey, OutputLayer
 

@@ -16,7 +16,7 @@ from scipy.stats import binomtest, chisquare
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from seqgen_cli import build
+from seqgen_cli.config import build
 from seqgen_cli.data.batch import Batch, make_block_batch
 from seqgen_cli.decoding.base import Specials
 from seqgen_cli.decoding.steps import generate

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from seqgen_cli.errors import RequestError
-from seqgen_cli.training.schedules import Constant, Cosine, InverseSqrt, Linear, Noam, Schedule
+from seqgen_cli.objectives.base import Schedule
+from seqgen_cli.training.schedules import Constant, Cosine, InverseSqrt, Linear, Noam
 from tests.helpers import choices, make_choice
 
 ROOT2 = math.sqrt(2)

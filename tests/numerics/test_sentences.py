@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seqgen_cli.data.sentences import joined, split_long
-from seqgen_cli.data.tokenizers import SentencePiece, Tokenizer
+from seqgen_cli.data.tokenizers.sentencepiece import SentencePiece, Tokenizer
+from seqgen_cli.tasks.translate.sentences import joined, split_long
 
 
 @pytest.fixture(scope="module")

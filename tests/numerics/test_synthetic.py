@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqgen_cli.data.synthetic import Synthetic
+from seqgen_cli.bench.synthetic import Synthetic
 
 
 def test_lengths_have_the_stated_mean_spread_and_correlation():

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from seqgen_cli import build
+from seqgen_cli.config import build
 from seqgen_cli.errors import RequestError
 from seqgen_cli.outputs import codes, tree_search
 from seqgen_cli.outputs.frequencies import by_frequency, entropy_bits

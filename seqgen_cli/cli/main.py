@@ -1,0 +1,89 @@
+"""`seqgen <command>`: reads the command line, composes the config, runs the command, and turns any failure into a sentence.
+
+Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted, 143 ended by SIGTERM. Nothing heavy is
+imported before a command is known to run, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from seqgen_cli.cli.grammar import Request, parse
+from seqgen_cli.cli.helptext import command_page, overview
+from seqgen_cli.cli.outcome import file_to_write, sentence, write_figures
+from seqgen_cli.errors import SeqgenError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (sys.argv by default); returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        if "-sc" in words or "--shell-completion" in words:
+            from seqgen_cli.cli.hydra_main import complete
+
+            return complete(words)
+        request = parse(words)
+        if request.version:
+            print(f"seqgen {version('seqgen-cli')}")
+        elif request.help or request.command is None:
+            print(command_page(request.command) if request.command else overview())
+        else:
+            return _run(request)
+        return 0
+    except BrokenPipeError:
+        # Whoever read our output has gone (`seqgen ... | head`); keep the interpreter from complaining when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except SystemExit as stop:  # raised where an exception would be taken for a failed job of a sweep
+        return stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:
+        _say("interrupted.")
+        return 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        _say(sentence(error))
+        return error.exit_code if isinstance(error, SeqgenError) else 1
+
+
+def _say(message: str) -> None:
+    rank = os.environ.get("RANK", "0")
+    print(f"seqgen{'' if rank == '0' else f' (rank {rank})'}: {message}", file=sys.stderr)
+
+
+def _run(request: Request) -> int:
+    """Compose, check and run one command, or hand a sweep over to Hydra."""
+    assert request.command is not None
+    if request.multirun:
+        from seqgen_cli.cli.sweep import sweep
+
+        return sweep(request.command, request.overrides, request.debug)
+    from seqgen_cli.config import build
+    from seqgen_cli.config.compose import compose
+    from seqgen_cli.runtime import logs, process
+
+    config = compose(request.command, request.overrides)
+    if config.get("continue"):
+        config = importlib.import_module("seqgen_cli.cli.continuing").continued(config, request.overrides)
+    if request.cfg:
+        from omegaconf import OmegaConf
+
+        print(OmegaConf.to_yaml(config), end="")
+        return 0
+    build.check(config)
+    logs.start_logging(request.debug)
+    place = file_to_write("--json", config.get("json"))
+    file_to_write("--output", config.get("output_file"))
+    try:
+        figures = importlib.import_module(f"seqgen_cli.commands.{request.command}").run(config)
+    finally:
+        process.shut_down()
+    if place is not None and process.is_main():
+        write_figures(place, figures)
+    return 0

@@ -1,0 +1,95 @@
+"""Classifying: a text in, its class out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqgen_cli.config import build
+from seqgen_cli.config.signatures import missing_members
+from seqgen_cli.data.corpora.labelled import LabelledCorpus
+from seqgen_cli.data.prepare.labelled import prepare_labelled
+from seqgen_cli.data.prepare.prepared import Prepared
+from seqgen_cli.data.tokenizers.wordpieces import WordPieces
+from seqgen_cli.models.base import Classifier
+from seqgen_cli.runtime.process import Runtime
+from seqgen_cli.tasks.base import Task
+from seqgen_cli.tasks.classify.classifier import CheckpointClassifier, open_classifier
+from seqgen_cli.tasks.classify.encoding import encode_once
+from seqgen_cli.tasks.classify.evaluation import evaluate
+from seqgen_cli.tasks.classify.validation import ClassifierValidation
+from seqgen_cli.tasks.validation import Trained
+
+
+class Classifying(Task):
+    """Models with one hidden vector for each text."""
+
+    name = command = "classify"
+    holds = "a classifier"
+    does = "classifies texts"
+    kind = "models that classify"
+    source_unit = "word pieces"
+
+    def serves(self, model: type) -> bool:
+        return not missing_members(model, Classifier)
+
+    def fits(self, group: str, choice: type) -> bool:
+        if group == "data":
+            return not missing_members(choice, LabelledCorpus)
+        if group == "tokenizer":
+            return choice is WordPieces
+        if group == "metrics":
+            return getattr(choice, "task", None) == self.name
+        return bool(getattr(choice, "classifies", True))
+
+    def prepare(
+        self,
+        corpus: Any,
+        tokenizer: Any,
+        cleaning: Any,
+        cache: Path,
+        tokenizers: tuple[Any, Any] | None,
+        seed: int,
+        report: Callable[[str], None],
+        only: Sequence[str] | None,
+    ) -> Prepared:
+        """Every text counts: none is cleaned away."""
+        return prepare_labelled(corpus, tokenizer, cache, tokenizers, report, only)
+
+    def sizes(self, config: Any) -> tuple[int | None, int] | None:
+        return config.tokenizer.vocab_size, len(build.make(config.data, "data").class_names() or (0, 1))
+
+    def tally(self, prepared: Prepared, split: str) -> dict[str, int]:
+        labels = prepared.target_tokenizer
+        counts_C = np.bincount(prepared.splits[split].labels_n, minlength=labels.vocab_size)
+        return dict(zip(labels.names, counts_C.tolist(), strict=True))
+
+    def vocabularies(self, prepared: Prepared) -> str:
+        pieces, labels = prepared.source_tokenizer, prepared.target_tokenizer
+        return f"vocabulary: {pieces.vocab_size:,} word pieces; {labels.vocab_size:,} classes"
+
+    def encode_once(
+        self,
+        config: Any,
+        model: Any,
+        runtime: Runtime,
+        prepared: Prepared,
+        splits: Sequence[str],
+        indices: Sequence[int] | None = None,
+    ) -> int:
+        return encode_once(config, model, runtime, prepared, splits, indices)
+
+    def validation(self, config: Any, trained: Trained, samples: int, decode_limit: int | None) -> ClassifierValidation:
+        return ClassifierValidation(trained, build.make(config.metrics, "metrics"), samples)
+
+    def evaluate(self, config: Any) -> dict[str, Any]:
+        return evaluate(config)
+
+    def open(self, config: Any, runtime: Runtime) -> CheckpointClassifier:
+        return open_classifier(config.ckpt, runtime, config.trust, config.batch_tokens)
+
+
+TASK = Classifying()

@@ -1,0 +1,84 @@
+"""Lines of text in and out of a command: files, standard input (a prompt at a terminal), and bytes that are not UTF-8."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import IO, TextIO, TypeVar
+
+from seqgen_cli.data.corpora.lines import open_text
+from seqgen_cli.errors import RequestError
+
+
+def opened_input(path: str | None) -> AbstractContextManager[IO[bytes]]:
+    """A plain or gzipped file; standard input without one."""
+    return nullcontext(sys.stdin.buffer) if path is None else open_text(Path(path))
+
+
+def opened_output(path: str | None) -> AbstractContextManager[TextIO]:
+    """A file, written anew; standard output without one."""
+    if path is not None:
+        return Path(path).open("w", encoding="utf-8", newline="\n")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+    return nullcontext(sys.stdout)
+
+
+def line_count(path: str | None) -> int | None:
+    """Lines of a plain file, for the progress bar; None where it would cost a decompression or cannot be known."""
+    if path is None or path.endswith(".gz") or not sys.stderr.isatty() or not Path(path).is_file():
+        return None
+    with Path(path).open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def prompted(source: IO[bytes]) -> Iterator[bytes]:
+    """Lines typed at a terminal, until its end of file (Ctrl-D)."""
+    sys.stderr.write("Type a line and press Enter; Ctrl-D ends.\n")
+    while True:
+        sys.stderr.write("> ")
+        sys.stderr.flush()
+        line = source.readline()
+        if not line:
+            sys.stderr.write("\n")
+            return
+        yield line
+
+
+def decoded_lines(source: Iterable[bytes], path: str | None, invalid_utf8: str, counts: Counter[str]) -> Iterator[str]:
+    """The lines without their ends (only \\n ends a line; \\r before it and a byte order mark are dropped), counted."""
+    for number, line in enumerate(source, start=1):
+        counts["lines"] += 1
+        line = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).removesuffix(b"\n").removesuffix(b"\r")
+        try:
+            yield line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if invalid_utf8 == "error":
+                raise RequestError(
+                    f"{path or 'standard input'}, line {number:,}: not valid UTF-8 (byte 0x{line[error.start]:02x} at position "
+                    f"{error.start}). Convert it to UTF-8, or set invalid_utf8=replace."
+                ) from None
+            counts["invalid"] += 1
+            yield line.decode("utf-8", errors="replace")
+
+
+Item = TypeVar("Item")
+
+
+def windows(items: Iterable[Item], largest: int, total: int | None = None) -> Iterator[tuple[int, list[Item]]]:
+    """The items in runs of at most `largest`, each with the number of its first item, from 0.
+
+    The first runs are smaller, so that work on a long or endless input gives results soon.
+
+    Args:
+        total: number of items, where known: not more than `largest` make one run.
+    """
+    iterator, done, size = iter(items), 0, min(largest, 64 if total is None or total > largest else largest)
+    while chunk := list(islice(iterator, size)):
+        yield done, chunk
+        done, size = done + len(chunk), min(largest, 2 * size)

@@ -1,0 +1,70 @@
+"""Trained models from their checkpoints, ready for text: `seqgen_cli.load`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from seqgen_cli.checkpoints.finding import find
+from seqgen_cli.checkpoints.restored import Restored, check_task_of, from_checkpoint, task_of_checkpoint
+from seqgen_cli.config import build
+from seqgen_cli.config.build import Task
+from seqgen_cli.config.compose import compose
+from seqgen_cli.errors import RequestError
+from seqgen_cli.runtime.process import Runtime
+
+_log = logging.getLogger(__name__)
+
+Checkpoints = str | Path | Sequence[str | Path]
+"""A run folder (its best checkpoint), RUN:last or a checkpoint folder; several (a list, or joined by commas) make an ensemble."""
+
+
+def restored_for(task: str, ckpt: Checkpoints, trust: str | Sequence[str]) -> tuple[Path, list[Restored]]:
+    """The first checkpoint's folder, and what each holds: models for the task of this name, all over one vocabulary."""
+    folders, packages = [find(place, _log.warning) for place in several(ckpt)], _packages(trust)
+    for folder in folders:
+        check_task_of(folder, packages, task)
+    restored = [from_checkpoint(folder, packages) for folder in folders]
+    for folder, other in zip(folders, restored, strict=True):
+        for side in ("source_tokenizer", "target_tokenizer"):
+            mine, first = getattr(other, side), getattr(restored[0], side)
+            if mine is not None and mine.fingerprint != first.fingerprint:
+                raise RequestError(f"{folder} and {folders[0]} have different vocabularies, so they make no ensemble.")
+    return folders[0], restored
+
+
+def task_of(ckpt: Checkpoints, trust: str | Sequence[str] = ()) -> Task:
+    """What the model of the (first) checkpoint is for."""
+    return task_of_checkpoint(find(several(ckpt)[0], _log.warning), _packages(trust))
+
+
+def several(ckpt: Checkpoints) -> list[str | Path]:
+    if isinstance(ckpt, str) and not Path(ckpt).exists():
+        return [*ckpt.split(",")]
+    return [ckpt] if isinstance(ckpt, str | Path) else list(ckpt)
+
+
+def _packages(trust: str | Sequence[str]) -> list[str]:
+    return [trust] if isinstance(trust, str) else list(trust)
+
+
+def load(ckpt: Checkpoints, overrides: Sequence[str] = (), device: str = "auto", trust: str | Sequence[str] = ()) -> Any:
+    """A trained model, ready to translate: `seqgen_cli.load("runs/X").translate(["..."])[0].text`; or, where it is a
+    classifier, to classify: `seqgen_cli.load("runs/X").classify(["..."])[0].label`; or, where it is a language model, to
+    write: `seqgen_cli.load("runs/X").generate(["..."], n=3)[0].texts`.
+
+    Args:
+        ckpt: one model, or the models of an ensemble.
+        overrides: settings of `seqgen translate` (or classify, or generate), e.g. ["decoding.beam_size=8"].
+        device: auto, cpu, cuda, cuda:N or mps.
+        trust: package or packages of the user's own that a checkpoint's config may name.
+    """
+    task = task_of(ckpt, trust)
+    config = compose(task.command, [f"runtime.device={device}", *overrides])
+    config.ckpt, config.trust = [str(place) for place in several(ckpt)], _packages(trust)
+    build.check(config)
+    runtime: Runtime = build.make(config.runtime, "runtime")
+    runtime.choose_kernels()
+    return task.open(config, runtime)

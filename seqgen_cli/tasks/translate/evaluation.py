@@ -1,0 +1,197 @@
+"""seqgen eval on a translation model's checkpoint, its likelihood and the quality of its translations; or on a file of such."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from seqgen_cli.config import build
+from seqgen_cli.config.compose import Config, plain
+from seqgen_cli.config.moved import named_at_first
+from seqgen_cli.data.corpora.base import Corpus
+from seqgen_cli.data.corpora.lines import read_lines
+from seqgen_cli.data.corpora.phrasebook.corpus import Phrasebook
+from seqgen_cli.data.prepare import store
+from seqgen_cli.errors import RequestError, join_and
+from seqgen_cli.metrics.base import Figure
+from seqgen_cli.metrics.nearest_copy import nearest_copy_bleu
+from seqgen_cli.metrics.perplexity import Likelihood
+from seqgen_cli.metrics.translation import TranslationMetrics
+from seqgen_cli.report.tables import count, show
+from seqgen_cli.runtime.process import Runtime
+from seqgen_cli.tasks import evaluation
+from seqgen_cli.tasks.translate.translator import Translator, open_translator
+
+_log = logging.getLogger(__name__)
+
+
+def score_files(config: Config, metrics: TranslationMetrics) -> dict[str, Any]:
+    """Score hypotheses in a file against references in others."""
+    if config.hyp is None or config.ref is None:
+        raise RequestError("To score files without a model, give both --hyp FILE and --ref FILE.")
+    paths = [config.ref] if isinstance(config.ref, str) else list(config.ref)
+    hypotheses = list(read_lines(Path(config.hyp)))
+    references = [list(read_lines(Path(path))) for path in paths]
+    for path, lines in zip(paths, references, strict=True):
+        if len(lines) != len(hypotheses):
+            raise RequestError(
+                f"{config.hyp} has {len(hypotheses):,} lines but {path} has {len(lines):,}: "
+                "each translation needs its reference on the same line."
+            )
+    language = config.target_language or _ending(paths[0])
+    scores = metrics.compute(hypotheses, references, language)
+    title = f"{config.hyp} against {', '.join(paths)}: {len(hypotheses):,} sentences"
+    show(title, _header(metrics), _score_rows(scores), _notes(metrics, scores, language))
+    return {"sentences": len(hypotheses), **_flat(scores)}
+
+
+def evaluate(config: Config) -> dict[str, Any]:
+    """Likelihood and translations of a split by a checkpoint; several processes share the sentences."""
+    metrics: TranslationMetrics = build.make(config.metrics, "metrics")
+    runtime = build.start_runtime(config)
+    decoder = build.make(config.decoding, "decoding")
+    translator = open_translator(config.ckpt, runtime, config.trust, decoder)
+    data = evaluation.evaluation_data(translator.config, config)
+    corpus: Corpus = build.make(data, "data")
+    sources, references = _lines(corpus, config.split, config.limit)
+    measured = _measure(translator, runtime, sources, references)
+    if not runtime.is_main:
+        return {}
+    scores = metrics.compute(measured.texts, [references], corpus.target_language)
+    baseline = _baseline(corpus, config.split, config.limit, runtime.cache_folder)
+    place = _write(config, data, translator.folder, measured.texts)
+    notes = [*_notes(metrics, scores, corpus.target_language), *([f"Translations: {place}"] if place else [])]
+    title = f"{translator.folder}: {config.split}, {len(sources):,} sentences"
+    show(title, _header(metrics), [*_score_rows(scores), *_copy_rows(baseline), *_measured_rows(measured)], notes)
+    kept = {"translations": str(place)} if place else {}
+    return {"sentences": len(sources), **_flat(scores), **baseline, **measured.figures(), **kept}
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a checkpoint did with a split: its likelihood, and its translations with the time they took."""
+
+    likelihood: Likelihood
+    texts: list[str]
+    output_tokens: int
+    seconds: float
+
+    def figures(self) -> dict[str, Any]:
+        speed = {"sentences_per_second": len(self.texts) / self.seconds, "tokens_per_second": self.output_tokens / self.seconds}
+        return {**self.likelihood.figures(), **speed}
+
+
+def _measure(translator: Translator, runtime: Runtime, sources: Sequence[str], references: Sequence[str]) -> _Measured:
+    """Score the references and translate the sources, every sentence once over all processes."""
+    mine = slice(runtime.rank, None, runtime.world_size)
+    scored = translator.score(sources[mine], references[mine])
+    runtime.barrier()
+    start = time.perf_counter()
+    translations = translator.translate(sources[mine], progress=True)
+    runtime.barrier()
+    seconds = time.perf_counter() - start
+    own = Likelihood.of([line.log_prob for line in scored], [line.tokens for line in scored], references[mine])
+    parts = runtime.gather((own, [translation.text for translation in translations], sum(t.tokens for t in translations)))
+    texts = [""] * len(sources)
+    for rank, (_, part, _) in enumerate(parts):
+        texts[rank :: runtime.world_size] = part
+    likelihood = Likelihood.total(part for part, _, _ in parts)
+    return _Measured(likelihood, texts, sum(tokens for _, _, tokens in parts), seconds)
+
+
+def _lines(corpus: Corpus, split: str, limit: int | None) -> tuple[list[str], list[str]]:
+    """The split's sources and references as they stand in the corpus: nothing is cleaned away."""
+    splits = corpus.splits()
+    if split not in splits:
+        raise RequestError(f"The data has no split {split}; it has {join_and(sorted(splits))}.")
+    pairs = list(islice(splits[split], limit))
+    return [source for source, _ in pairs], [target for _, target in pairs]
+
+
+def _write(config: Config, data: Config, checkpoint: Path, texts: Sequence[str]) -> Path | None:
+    """Keep the translations in the (first) run's folder, named for what made them; None where it cannot be written."""
+    run = checkpoint.parents[1] if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    others = None if isinstance(config.ckpt, str) else list(config.ckpt)
+    settings = [plain(config.decoding), plain(data), config.runtime.precision, config.limit]
+    made_by = [checkpoint.name, others, *settings]
+    name = hashlib.sha256(json.dumps(named_at_first(made_by), sort_keys=True).encode()).hexdigest()[:8]
+    path = run / "eval" / f"{config.split}-{name}.txt"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    except OSError as error:
+        _log.warning(f"{path} cannot be written ({error.strerror}), so the translations are not kept.")
+        return None
+    return path
+
+
+def _baseline(corpus: Corpus, split: str, limit: int | None, cache: Path) -> dict[str, float]:
+    """BLEU of copying the translation of the nearest training sentence: what remembering alone earns on the phrasebook.
+
+    The search takes seconds, so its result is kept in the cache.
+    """
+    if not isinstance(corpus, Phrasebook) or split == "train":
+        return {}
+
+    def search(folder: Path) -> None:
+        splits = corpus.splits()
+        score = nearest_copy_bleu(splits["train"], islice(splits[split], limit), corpus.target_language)
+        (folder / "bleu.json").write_text(json.dumps(score.score), encoding="utf-8")
+
+    folder = store.once(cache / f"copy-{store.key(corpus.fingerprint(), split, limit)}", search, _log.info)
+    return {"copy_bleu": json.loads((folder / "bleu.json").read_text(encoding="utf-8"))}
+
+
+def _ending(path: str) -> str | None:
+    """The language that a file's ending names: corpus/test.ja.gz -> ja."""
+    found = re.search(r"\.([a-z]{2})(\.gz)?$", path)
+    return found[1] if found else None
+
+
+def _header(metrics: TranslationMetrics) -> list[str]:
+    return ["", "value", f"{metrics.confidence * 100:g} % interval" if metrics.bootstrap else ""]
+
+
+def _score_rows(scores: Mapping[str, Figure]) -> list[list[str]]:
+    return [[figure.name, f"{figure.value:.2f}", figure.interval()] for figure in scores.values()]
+
+
+def _copy_rows(baseline: Mapping[str, float]) -> list[list[str]]:
+    return [["BLEU of copying the nearest training sentence", f"{value:.2f}", ""] for value in baseline.values()]
+
+
+def _measured_rows(measured: _Measured) -> list[list[str]]:
+    figures = measured.figures()
+    return [
+        ["perplexity", f"{figures['perplexity']:.4g}", ""],
+        ["NLL per character, nats", f"{figures['nll_per_character']:.4f}", ""],
+        ["decoding, tokens/s", count(figures["tokens_per_second"]), ""],
+        ["decoding, sentences/s", count(figures["sentences_per_second"]), ""],
+    ]
+
+
+def _notes(metrics: TranslationMetrics, scores: Mapping[str, Figure], language: str | None) -> list[str]:
+    """Each metric's signature, and how BLEU cut the text."""
+    notes = [f"{figure.name}: {figure.signature}" for figure in scores.values()]
+    if "bleu" in scores:
+        notes.append(f"BLEU's words: {metrics.bleu_tokenizer(language)} (target language {language or 'unknown'})")
+    return notes
+
+
+def _flat(scores: Mapping[str, Figure]) -> dict[str, Any]:
+    """bleu, bleu_low, bleu_high, bleu_signature ...: the point value under the metric's own name."""
+    flat: dict[str, Any] = {}
+    for name, figure in scores.items():
+        flat[name] = figure.value
+        if figure.low is not None:
+            flat |= {f"{name}_low": figure.low, f"{name}_high": figure.high}
+        flat[f"{name}_signature"] = figure.signature
+    return flat
