@@ -44,6 +44,7 @@ from seqgen_cli.data.batch import Batch, make_batch
 from seqgen_cli.decoding.base import Specials
 from seqgen_cli.layers.random import Key
 from seqgen_cli.metrics.bootstrap import resampled_sums
+from seqgen_cli.outputs.base import Draw
 from seqgen_cli.runtime.devices import wide
 
 STARTS = (1, 2, 3, 5, 9, 13, 17, 25)
@@ -109,7 +110,7 @@ def after_own_words(
             word_R = output.topk(hidden_R1D[:, 0], 1, never_RX)[1].squeeze(1)
         else:
             uniform_R = key.uniform(index_R, torch.full_like(index_R, place), sample_R)
-            word_R = output.sample(hidden_R1D[:, 0], uniform_R, exclude_NX=never_RX)
+            word_R = output.sample(hidden_R1D[:, 0], Draw(uniform_R, exclude_NX=never_RX))
     real_BT = torch.arange(width, device=index_R.device) < batch.target_lengths_B[:, None]
     return {
         name: torch.where(real_BT, torch.stack(each, dim=1).view(rows, samples, width).mean(1), 0.0)

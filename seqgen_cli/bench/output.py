@@ -25,7 +25,7 @@ from seqgen_cli.config.compose import Config
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.random import Key
 from seqgen_cli.layers.rows import by_gradient
-from seqgen_cli.outputs.base import NoiseKey, OutputLayer
+from seqgen_cli.outputs.base import Draw, NoiseKey, OutputLayer
 from seqgen_cli.runtime.devices import wide
 from seqgen_cli.runtime.meters import PeakMemory, timed
 from seqgen_cli.runtime.process import Runtime
@@ -173,7 +173,7 @@ def _search(
     with torch.no_grad():
         for kind, vectors_ND in vectors.items():
             figures[f"{kind}entropy_bits"] = _entropy_bits(layer, vectors_ND)
-            sampling = partial(layer.sample, vectors_ND, uniform_N)
+            sampling = partial(layer.sample, vectors_ND, Draw(uniform_N))
             if isinstance(layer, PlainSoftmax):
                 sampling = partial(layer.draw, vectors_ND)
             for key, work in (

@@ -15,6 +15,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from seqgen_cli.layers.random import Key
+from seqgen_cli.outputs.base import Draw
 
 
 class Predictions(Protocol):
@@ -26,7 +27,7 @@ class Predictions(Protocol):
         """The k most probable words: log-probabilities (R, k), falling, and ids (R, k)."""
         ...
 
-    def sample(self, uniform_R: Tensor, temperature: float, top_k: int, top_p: float, exclude_RX: Tensor | None) -> Tensor:
+    def sample(self, draw: Draw) -> Tensor:
         """One word a row, (R,); -1 where every word is excluded."""
         ...
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from seqgen_cli.decoding.base import Decoder, Hypotheses, Predictions, SearchState, Step, Task
 from seqgen_cli.decoding.rollout import Turn, roll_out
 from seqgen_cli.layers.random import Key
+from seqgen_cli.outputs.base import Draw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,10 @@ class Sampling(Decoder):
     def giving(self, outputs: int) -> Sampling:
         return replace(self, samples=outputs)
 
+    def draw(self, uniform_W: Tensor, exclude_WX: Tensor | None) -> Draw:
+        """How the next word of W rows is drawn."""
+        return Draw(uniform_W, self.temperature, self.top_k, self.top_p, exclude_WX)
+
     def search(self, step: Step, state: SearchState, task: Task) -> Hypotheses:
         key = task.key or Key.of(self.seed, "sampling")
         sample_K = torch.arange(self.samples, device=task.index_B.device)
@@ -48,7 +53,7 @@ class Sampling(Decoder):
         def choose(predictions: Predictions, turn: Turn) -> tuple[Tensor, Tensor]:
             sample_W = sample_K.repeat(len(turn.task.index_B))[turn.row_W]
             uniform_W = key.uniform(turn.index_W, torch.full_like(sample_W, turn.length), sample_W)
-            word_W = predictions.sample(uniform_W, self.temperature, self.top_k, self.top_p, turn.exclude_WX)
+            word_W = predictions.sample(self.draw(uniform_W, turn.exclude_WX))
             log_p_W = predictions.score(word_W.clamp_min(0))
             return word_W, log_p_W.masked_fill(word_W < 0, float("-inf"))
 

@@ -18,7 +18,7 @@ from seqgen_cli.data.batch import Batch
 from seqgen_cli.decoding.base import Decoder, Hypotheses, Predictions, SearchState, Specials, Step, Task
 from seqgen_cli.layers.random import Key
 from seqgen_cli.models.base import Generator, Selectable
-from seqgen_cli.outputs.base import OutputLayer, row_chunks, sample_of, topk_of
+from seqgen_cli.outputs.base import Draw, OutputLayer, row_chunks, sample_of, topk_of
 
 Network = tuple[Generator, OutputLayer]
 
@@ -108,8 +108,8 @@ class _OfOne:
     def topk(self, k: int, exclude_RX: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.output.topk(self.hidden_RD, k, exclude_RX)
 
-    def sample(self, uniform_R: Tensor, temperature: float, top_k: int, top_p: float, exclude_RX: Tensor | None) -> Tensor:
-        return self.output.sample(self.hidden_RD, uniform_R, temperature, top_k, top_p, exclude_RX)
+    def sample(self, draw: Draw) -> Tensor:
+        return self.output.sample(self.hidden_RD, draw)
 
     def score(self, ids_R: Tensor) -> Tensor:
         return self.output.score(self.hidden_RD, ids_R)
@@ -132,8 +132,8 @@ class _Average:
     def topk(self, k: int, exclude_RX: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return topk_of(self._log_probs, self._chunks(), k, exclude_RX)
 
-    def sample(self, uniform_R: Tensor, temperature: float, top_k: int, top_p: float, exclude_RX: Tensor | None) -> Tensor:
-        return sample_of(self._log_probs, self._chunks(), uniform_R, temperature, top_k, top_p, exclude_RX)
+    def sample(self, draw: Draw) -> Tensor:
+        return sample_of(self._log_probs, self._chunks(), draw)
 
     def score(self, ids_R: Tensor) -> Tensor:
         scores_RM = torch.stack([part.score(ids_R) for part in self.parts], dim=1)

@@ -54,7 +54,7 @@ class Policy(Sampling):
             uniform_D = key.uniform(turn.index_W[drawn_D], torch.full_like(drawn_D, turn.length), number_W[drawn_D])
             if len(drawn_D):
                 drawn = predictions.rows(drawn_D)
-                word_W[drawn_D] = drawn.sample(uniform_D, self.temperature, self.top_k, self.top_p, None)
+                word_W[drawn_D] = drawn.sample(self.draw(uniform_D, None))
             if len(best_G):
                 word_W[best_G] = predictions.rows(best_G).topk(1, turn.exclude_WX[best_G])[1].squeeze(1)
             return word_W, torch.zeros_like(word_W, dtype=torch.float32)

@@ -43,7 +43,7 @@ from seqgen_cli.layers.rows import make_dense, places
 from seqgen_cli.models.base import Generator, Selectable, valid_rows
 from seqgen_cli.objectives.base import Decay, Loss, Progress
 from seqgen_cli.objectives.mle import MaximumLikelihood
-from seqgen_cli.outputs.base import OutputLayer, banned, single
+from seqgen_cli.outputs.base import Draw, OutputLayer, banned, single
 from seqgen_cli.runtime.meters import section
 
 Mixing = Literal["argmax", "sampled", "gumbel", "expected"]
@@ -173,7 +173,7 @@ class ScheduledSampling(MaximumLikelihood):
             return batch.inputs_BT.flatten()[place_M]
         if self.mixing == "argmax":
             return self.output.topk(hidden_MD, 1, never_MX)[1].squeeze(1)
-        return self.output.sample(hidden_MD, key.uniform(example_M, position_M), self.temperature, exclude_NX=never_MX)
+        return self.output.sample(hidden_MD, Draw(key.uniform(example_M, position_M), self.temperature, exclude_NX=never_MX))
 
 
 def straight_through_gumbel(log_p_MV: Tensor, uniform_MV: Tensor, temperature: float) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import places
-from seqgen_cli.outputs.base import NoiseKey, banned, linear_scores, row_chunks, single
+from seqgen_cli.outputs.base import Draw, NoiseKey, banned, linear_scores, row_chunks, single
 from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum
 from seqgen_cli.outputs.draws import excluded, pick, pick_word, remaining
 from seqgen_cli.outputs.frequencies import CountedLayer, by_frequency
@@ -142,23 +142,15 @@ class AdaptiveSoftmax(CountedLayer):
                 rank_Nk = rank_Nk.index_copy(0, row_R, rank_Rk)
         return best_Nk, self.word_V[rank_Nk.clamp(max=self.vocab_size - 1)]
 
-    def sample(
-        self,
-        hidden_ND: Tensor,
-        uniform_N: Tensor,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        exclude_NX: Tensor | None = None,
-    ) -> Tensor:
-        if temperature != 1.0 or top_k or top_p < 1.0:
-            return super().sample(hidden_ND, uniform_N, temperature, top_k, top_p, exclude_NX)
-        word_NX, here_NX, p_NX = excluded(self, hidden_ND, exclude_NX)
+    def sample(self, hidden_ND: Tensor, draw: Draw) -> Tensor:
+        if not draw.is_plain:
+            return super().sample(hidden_ND, draw)
+        word_NX, here_NX, p_NX = excluded(self, hidden_ND, draw.exclude_NX)
         rank_NX = self.rank_V[word_NX]
         p_NH = wide(self._head(hidden_ND)).exp()
         sizes = [1] * self.edges[0] + [high - low for low, high in pairwise(self.edges)]
         rest_NH = remaining(p_NH, torch.as_tensor(sizes, device=p_NH.device), self._entry(rank_NX), here_NX, p_NX)
-        entry_N1, uniform_N1 = pick(rest_NH, uniform_N[:, None])
+        entry_N1, uniform_N1 = pick(rest_NH, draw.uniform_N[:, None])
         rank_N = entry_N1.squeeze(1)
         for number, (low, high) in enumerate(pairwise(self.edges)):
             open_R = places(entry_N1 == self.edges[0] + number)

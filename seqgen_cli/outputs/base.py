@@ -9,7 +9,7 @@ Nothing outside this package knows logits. Training minimises `loss`; evaluation
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,34 @@ class NoiseKey:
     key: Key
     example_N: Tensor
     position_N: Tensor
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How one word a row is drawn: by inverting the cumulative distribution at a uniform number.
+
+    The distribution is p^(1/temperature), renormalised over the words that are not excluded, then cut to the `top_k` most
+    probable (0: all), then to the fewest most probable words holding at least `top_p` of the mass (1: all).
+
+    Args:
+        uniform_N: in (0, 1), as of Key.uniform.
+        exclude_NX: ids that may not be drawn (-1: no word); None: all may.
+    """
+
+    uniform_N: Tensor
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    exclude_NX: Tensor | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether words are drawn by their own probabilities, neither tempered nor cut."""
+        return self.temperature == 1.0 and not self.top_k and self.top_p >= 1.0
+
+    def rows(self, rows: slice | Tensor) -> Draw:
+        """The same for some of the rows."""
+        return replace(self, uniform_N=self.uniform_N[rows], exclude_NX=of_rows(self.exclude_NX, rows))
 
 
 class OutputLayer(nn.Module):
@@ -71,24 +99,10 @@ class OutputLayer(nn.Module):
         chunks = row_chunks(hidden_ND.shape[0], self.vocab_size)
         return topk_of(lambda rows: self.log_probs(hidden_ND[rows]), chunks, k, exclude_NX)
 
-    def sample(
-        self,
-        hidden_ND: Tensor,
-        uniform_N: Tensor,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        exclude_NX: Tensor | None = None,
-    ) -> Tensor:
-        """One word a row by inverting the cumulative distribution at `uniform_N` (in (0, 1), as Key.uniform): (N, D) -> (N,) ids.
-
-        The distribution is p^(1/temperature), renormalised over the words that are not excluded, then cut to the `top_k`
-        most probable (0: all), then to the fewest most probable words holding at least `top_p` of the mass (1: all).
-        -1 where every word is excluded.
-        """
+    def sample(self, hidden_ND: Tensor, draw: Draw) -> Tensor:
+        """One word a row: (N, D) -> (N,) ids; -1 where every word is excluded."""
         chunks = row_chunks(hidden_ND.shape[0], self.vocab_size)
-        cut = (temperature, top_k, top_p, exclude_NX)
-        return sample_of(lambda rows: self.log_probs(hidden_ND[rows]), chunks, uniform_N, *cut)
+        return sample_of(lambda rows: self.log_probs(hidden_ND[rows]), chunks, draw)
 
     def monitors(self, hidden_ND: Tensor, target_N: Tensor) -> dict[str, Tensor]:
         """Extra figures to log at validation, as sums over the N predictions. None by default.
@@ -130,18 +144,9 @@ def topk_of(
     return torch.cat([best.values for best in found]), torch.cat([best.indices for best in found])
 
 
-def sample_of(
-    log_probs: Callable[[slice], Tensor],
-    chunks: Iterable[slice],
-    uniform_N: Tensor,
-    temperature: float,
-    top_k: int,
-    top_p: float,
-    exclude_NX: Tensor | None,
-) -> Tensor:
+def sample_of(log_probs: Callable[[slice], Tensor], chunks: Iterable[slice], draw: Draw) -> Tensor:
     """`OutputLayer.sample` on log-distributions that are computed some rows at a time."""
-    cut = (temperature, top_k, top_p)
-    return torch.cat([sample_from(log_probs(rows), uniform_N[rows], *cut, of_rows(exclude_NX, rows)) for rows in chunks])
+    return torch.cat([sample_from(log_probs(rows), draw.rows(rows)) for rows in chunks])
 
 
 def single(scores: Tensor) -> Tensor:
@@ -163,19 +168,17 @@ def exact_scores(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor) -> Tensor
         return linear(hidden_ND.to(weight_VD.dtype), weight_VD, bias_V)
 
 
-def sample_from(
-    log_probs_NV: Tensor, uniform_N: Tensor, temperature: float, top_k: int, top_p: float, exclude_NX: Tensor | None = None
-) -> Tensor:
+def sample_from(log_probs_NV: Tensor, draw: Draw) -> Tensor:
     """`OutputLayer.sample` on a given log-distribution. Words are laid on the unit interval from the most probable down."""
-    scaled_NV = wide(banned(log_probs_NV, exclude_NX)) / temperature
-    width = min(top_k, scaled_NV.shape[1]) if top_k else scaled_NV.shape[1]
+    scaled_NV = wide(banned(log_probs_NV, draw.exclude_NX)) / draw.temperature
+    width = min(draw.top_k, scaled_NV.shape[1]) if draw.top_k else scaled_NV.shape[1]
     best_NK, id_NK = scaled_NV.topk(width, dim=-1)
     probs_NK = best_NK.softmax(-1)
-    if top_p < 1.0:
+    if draw.top_p < 1.0:
         before_NK = probs_NK.cumsum(-1) - probs_NK
-        probs_NK = probs_NK.masked_fill(before_NK >= top_p, 0.0)
+        probs_NK = probs_NK.masked_fill(before_NK >= draw.top_p, 0.0)
     cumulative_NK = probs_NK.cumsum(-1)
-    place_N1 = torch.searchsorted(cumulative_NK, uniform_N[:, None] * cumulative_NK[:, -1:], right=True)
+    place_N1 = torch.searchsorted(cumulative_NK, draw.uniform_N[:, None] * cumulative_NK[:, -1:], right=True)
     # Rounding may put the draw past the last word that has any mass.
     last_N1 = (probs_NK > 0).sum(-1, keepdim=True) - 1
     word_N1 = id_NK.gather(1, torch.minimum(place_N1, last_N1).clamp_min(0))

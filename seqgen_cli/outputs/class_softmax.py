@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import RowTable
 from seqgen_cli.outputs import groupings
-from seqgen_cli.outputs.base import OutputLayer, banned, exact_scores, linear_scores, of_rows, row_chunks, topk_of
+from seqgen_cli.outputs.base import Draw, OutputLayer, banned, exact_scores, linear_scores, of_rows, row_chunks, topk_of
 from seqgen_cli.outputs.draws import excluded, pick, pick_word, remaining
 from seqgen_cli.outputs.frequencies import by_frequency, floored, shuffled
 from seqgen_cli.outputs.grouped import Block, blocks, log_probs_of, word_log_probs
@@ -138,26 +138,18 @@ class ClassSoftmax(OutputLayer):
             best_Nk, id_Nk = best_Nk.index_copy(0, row_R, best), id_Nk.index_copy(0, row_R, ids)
         return best_Nk, id_Nk
 
-    def sample(
-        self,
-        hidden_ND: Tensor,
-        uniform_N: Tensor,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        exclude_NX: Tensor | None = None,
-    ) -> Tensor:
-        if temperature != 1.0 or top_k or top_p < 1.0:
-            return super().sample(hidden_ND, uniform_N, temperature, top_k, top_p, exclude_NX)
+    def sample(self, hidden_ND: Tensor, draw: Draw) -> Tensor:
+        if not draw.is_plain:
+            return super().sample(hidden_ND, draw)
         p_NC = wide(self._class_log_probs(hidden_ND)).exp()
-        word_NX, here_NX, p_NX = excluded(self, hidden_ND, exclude_NX)
+        word_NX, here_NX, p_NX = excluded(self, hidden_ND, draw.exclude_NX)
         rest_NC = remaining(p_NC, self.sizes_C, self.class_of_V[word_NX], here_NX, p_NX)
-        class_N1, uniform_N1 = pick(rest_NC, uniform_N[:, None])
+        class_N1, uniform_N1 = pick(rest_NC, draw.uniform_N[:, None])
         row_P = class_N1.squeeze(1).argsort(stable=True)
         drawn = []
         for rows in row_chunks(row_P.shape[0], max(self.size_C)):
             row_R = row_P[rows]
-            log_p_RG = self._in_class(hidden_ND[row_R], class_N1[row_R, 0], of_rows(exclude_NX, row_R))
+            log_p_RG = self._in_class(hidden_ND[row_R], class_N1[row_R, 0], of_rows(draw.exclude_NX, row_R))
             drawn.append(self._word(class_N1[row_R, 0], pick_word(log_p_RG, uniform_N1[row_R])))
         word_N = torch.zeros_like(row_P).index_copy(0, row_P, torch.cat(drawn))
         return torch.where((rest_NC > 0).any(1), word_N, -1)

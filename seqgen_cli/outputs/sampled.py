@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, softplus
 
 from seqgen_cli.layers.random import Key
 from seqgen_cli.layers.rows import RowTable, distinct, pair_scores
-from seqgen_cli.outputs.base import NoiseKey
+from seqgen_cli.outputs.base import Draw, NoiseKey
 from seqgen_cli.outputs.candidates import candidate_scores
 from seqgen_cli.outputs.frequencies import CountedLayer, by_frequency
 from seqgen_cli.outputs.softmax import Softmax
@@ -95,16 +95,8 @@ class _Sampled(CountedLayer):
     def topk(self, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.softmax.topk(hidden_ND, k, exclude_NX)
 
-    def sample(
-        self,
-        hidden_ND: Tensor,
-        uniform_N: Tensor,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        exclude_NX: Tensor | None = None,
-    ) -> Tensor:
-        return self.softmax.sample(hidden_ND, uniform_N, temperature, top_k, top_p, exclude_NX)
+    def sample(self, hidden_ND: Tensor, draw: Draw) -> Tensor:
+        return self.softmax.sample(hidden_ND, draw)
 
     def draw(self, noise: NoiseKey) -> Tensor:
         """Words from q: (1, K) for the whole batch, or (N, K)."""

@@ -9,13 +9,14 @@ Shapes: N predictions, C predictions of one chunk, D hidden, V words, K best wor
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
-from seqgen_cli.outputs.base import NoiseKey, OutputLayer, linear_scores, row_chunks, sample_from
+from seqgen_cli.outputs.base import Draw, NoiseKey, OutputLayer, linear_scores, row_chunks, sample_from
 from seqgen_cli.outputs.chunked_loss import nll_each, nll_sum
 from seqgen_cli.outputs.draws import pick
 from seqgen_cli.runtime.devices import wide
@@ -100,23 +101,15 @@ class Softmax(OutputLayer):
             ids.append(id_CK)
         return torch.cat(best), torch.cat(ids)
 
-    def sample(
-        self,
-        hidden_ND: Tensor,
-        uniform_N: Tensor,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        exclude_NX: Tensor | None = None,
-    ) -> Tensor:
+    def sample(self, hidden_ND: Tensor, draw: Draw) -> Tensor:
         ids = []
         for rows in self._chunks(hidden_ND.shape[0]):
-            scores_CV = _ban(self._scores(hidden_ND[rows]), exclude_NX, rows)
-            if top_k or top_p < 1.0:
-                ids.append(sample_from(scores_CV, uniform_N[rows], temperature, top_k, top_p))
+            scores_CV = _ban(self._scores(hidden_ND[rows]), draw.exclude_NX, rows)
+            if draw.top_k or draw.top_p < 1.0:
+                ids.append(sample_from(scores_CV, replace(draw, uniform_N=draw.uniform_N[rows], exclude_NX=None)))
             else:
-                scaled_CV = scores_CV if temperature == 1.0 else scores_CV / temperature
-                ids.append(_invert(scaled_CV, uniform_N[rows]))
+                scaled_CV = scores_CV if draw.temperature == 1.0 else scores_CV / draw.temperature
+                ids.append(_invert(scaled_CV, draw.uniform_N[rows]))
         return torch.cat(ids)
 
     def _scores(self, hidden_CD: Tensor) -> Tensor:

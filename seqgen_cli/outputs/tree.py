@@ -21,7 +21,7 @@ from torch.nn.functional import logsigmoid
 
 from seqgen_cli.layers.rows import RowTable, pair_scores, places
 from seqgen_cli.outputs import codes
-from seqgen_cli.outputs.base import exact_scores, linear_scores
+from seqgen_cli.outputs.base import Draw, exact_scores, linear_scores
 from seqgen_cli.outputs.frequencies import CountedLayer, rarest_first, shuffled
 from seqgen_cli.outputs.tree_search import Expansion, best_leaves, walk
 
@@ -107,18 +107,8 @@ class _TreeLayer(CountedLayer):
     def topk(self, hidden_ND: Tensor, k: int, exclude_NX: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return best_leaves(self, hidden_ND, k, exclude_NX)
 
-    def sample(
-        self,
-        hidden_ND: Tensor,
-        uniform_N: Tensor,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        exclude_NX: Tensor | None = None,
-    ) -> Tensor:
-        if temperature == 1.0 and not top_k and top_p >= 1.0:
-            return walk(self, hidden_ND, uniform_N, exclude_NX)
-        return super().sample(hidden_ND, uniform_N, temperature, top_k, top_p, exclude_NX)
+    def sample(self, hidden_ND: Tensor, draw: Draw) -> Tensor:
+        return walk(self, hidden_ND, draw) if draw.is_plain else super().sample(hidden_ND, draw)
 
     def monitors(self, hidden_ND: Tensor, target_N: Tensor) -> dict[str, Tensor]:
         """Decisions on the targets' paths, and -log2 of their share of the counts, which no code beats on average."""

@@ -16,7 +16,7 @@ from torch.nn.functional import logsigmoid
 
 from seqgen_cli.layers.rows import places
 from seqgen_cli.outputs import codes
-from seqgen_cli.outputs.base import OutputLayer, of_rows
+from seqgen_cli.outputs.base import Draw, OutputLayer, of_rows
 from seqgen_cli.outputs.draws import excluded, pick, remaining
 from seqgen_cli.runtime.devices import least, wide
 
@@ -183,18 +183,18 @@ def _children(layer: Any, hidden_ND: Tensor, log_p_NW: Tensor, child_NW: Tensor)
     return both_NW2, child_NW2.view_as(both_NW2)
 
 
-def walk(layer: Any, hidden_ND: Tensor, uniform_N: Tensor, exclude_NX: Tensor | None) -> Tensor:
+def walk(layer: Any, hidden_ND: Tensor, draw: Draw) -> Tensor:
     """One word a row, by walking down from the root: the uniform number chooses a branch and is stretched to it. -1: none left.
 
     A branch's mass is its probability less that of the excluded words under it, as `remaining` says.
     """
     inner = layer.vocab_size - 1
-    word_NX, here_NX, p_NX = excluded(layer, hidden_ND, exclude_NX)
+    word_NX, here_NX, p_NX = excluded(layer, hidden_ND, draw.exclude_NX)
     crown = layer.crown
     p_NE = wide(crown(layer.upper_scores(hidden_ND))).exp()
     exit_NX = crown.exit_V[word_NX]
     rest_NE = remaining(p_NE, crown.leaves_E, exit_NX, here_NX, p_NX)
-    exit_N1, uniform_N1 = pick(rest_NE, uniform_N[:, None])
+    exit_N1, uniform_N1 = pick(rest_NE, draw.uniform_N[:, None])
     child_N1, depth_N1, p_N1 = crown.exits_E[exit_N1], crown.depth_E[exit_N1], p_NE.gather(1, exit_N1)
     here_NX = here_NX & (exit_NX == exit_N1)
     for _ in range(layer.below):

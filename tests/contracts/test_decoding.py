@@ -23,6 +23,7 @@ from seqgen_cli.decoding.sample import Sampling
 from seqgen_cli.decoding.steps import Network, begin, generate, make_step
 from seqgen_cli.models.base import Generator
 from seqgen_cli.outputs import base
+from seqgen_cli.outputs.base import Draw
 from tests.helpers import BOS, EOS, PAD, UNK, choices, generators, make_choice, random_batch, settings
 
 SOURCE_WORDS, TARGET_WORDS = 11, 13
@@ -196,7 +197,7 @@ def test_ensemble_averages_probabilities(rows: int, monkeypatch: pytest.MonkeyPa
         assert (best_RV.diff(dim=1) <= 0).all()
         assert_close(predictions.score(words_R), naive_RV.gather(1, words_R[:, None]).squeeze(1).log(), rtol=0, atol=1e-12)
         uniform_R = torch.full((4,), 0.999, dtype=torch.float64)
-        drawn_R = predictions.sample(uniform_R, 1.0, 2, 1.0, None)
+        drawn_R = predictions.sample(Draw(uniform_R, top_k=2))
         assert drawn_R.equal(naive_RV.topk(2).indices[:, 1])
 
 

@@ -18,7 +18,7 @@ from seqgen_cli.config.listing import read_settings
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.random import Key
 from seqgen_cli.outputs import base
-from seqgen_cli.outputs.base import NoiseKey, OutputLayer
+from seqgen_cli.outputs.base import Draw, NoiseKey, OutputLayer
 from tests.helpers import choices
 from tests.pairs import pairs
 
@@ -208,7 +208,7 @@ def sampled(layer: OutputLayer, draws: int, uniform: Tensor | None = None, **cut
     """Share of each word among draws from one hidden vector, at evenly spaced uniforms unless given: (V,)."""
     uniform_N = (torch.arange(draws, dtype=torch.float64) + 0.5) / draws if uniform is None else uniform
     words_N = torch.cat(
-        [layer.sample(hidden(1).expand(len(part), -1), part, **cut) for part in uniform_N.split(4000)]  # type: ignore[arg-type]
+        [layer.sample(hidden(1).expand(len(part), -1), Draw(part, **cut)) for part in uniform_N.split(4000)]  # type: ignore[arg-type]
     )
     return torch.bincount(words_N, minlength=layer.vocab_size) / draws
 
@@ -270,7 +270,7 @@ def test_sampling_says_where_every_word_is_excluded(choice: str) -> None:
     layer = random_layer(choice, 2)
     exclude_NX = torch.tensor([[0, 1], [0, -1]])
     for top_k in (0, 1):
-        drawn = layer.sample(hidden(2), torch.tensor([0.3, 0.7], dtype=torch.float64), top_k=top_k, exclude_NX=exclude_NX)
+        drawn = layer.sample(hidden(2), Draw(torch.tensor([0.3, 0.7], dtype=torch.float64), top_k=top_k, exclude_NX=exclude_NX))
         assert drawn.tolist() == [-1, 1]
 
 
@@ -285,7 +285,7 @@ def test_the_only_word_left_is_drawn_however_improbable(choice: str, vocab_size:
     others = torch.tensor([word for word in range(vocab_size) if word != left])
     exclude_NX = torch.cat([others, others[:2], torch.tensor([-1])]).expand(3, -1)
     uniform_N = torch.tensor([1e-9, 0.5, 1 - 1e-9], dtype=torch.float64)
-    assert layer.sample(hidden(1).expand(3, -1), uniform_N, exclude_NX=exclude_NX).tolist() == [left] * 3
+    assert layer.sample(hidden(1).expand(3, -1), Draw(uniform_N, exclude_NX=exclude_NX)).tolist() == [left] * 3
 
 
 @every_layer
@@ -304,7 +304,10 @@ def test_search_and_sampling_take_some_rows_at_a_time(choice: str, monkeypatch: 
 
     def found() -> list[Tensor]:
         cuts = [(1.0, 0, 1.0), (2.0, 0, 1.0), (1.0, 3, 0.9)]
-        return [*layer.topk(hidden_ND, 1, exclude_NX), *(layer.sample(hidden_ND, uniform_N, *cut, exclude_NX) for cut in cuts)]
+        return [
+            *layer.topk(hidden_ND, 1, exclude_NX),
+            *(layer.sample(hidden_ND, Draw(uniform_N, *cut, exclude_NX)) for cut in cuts),
+        ]
 
     expected = found()
     monkeypatch.setattr(base, "_LEAST_ROWS", 2)
@@ -326,7 +329,7 @@ def test_no_predictions(choice: str, vocab_size: int) -> None:
     for k in (1, 2):
         assert [part.shape for part in layer.topk(hidden_ND, k, none_N[:, None])] == [(0, k)] * 2
     for temperature in (1.0, 2.0):
-        assert layer.sample(hidden_ND, none_N.double(), temperature, exclude_NX=none_N[:, None]).shape == (0,)
+        assert layer.sample(hidden_ND, Draw(none_N.double(), temperature, exclude_NX=none_N[:, None])).shape == (0,)
 
 
 @few_and_many
@@ -397,4 +400,4 @@ def test_runs_without_data(choice: str, vocab_size: int) -> None:
     assert [part.shape for part in layer.topk(hidden_ND, 2, target_N[:, None])] == [(4, 2), (4, 2)]
     for top_p in (1.0, 0.5):
         uniform_N = torch.empty(4, dtype=torch.float64, device="meta")
-        assert layer.sample(hidden_ND, uniform_N, top_p=top_p, exclude_NX=target_N[:, None]).device.type == "meta"
+        assert layer.sample(hidden_ND, Draw(uniform_N, top_p=top_p, exclude_NX=target_N[:, None])).device.type == "meta"

@@ -23,6 +23,7 @@ from seqgen_cli.decoding.base import Specials
 from seqgen_cli.decoding.steps import generate, predict
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives.base import Progress
+from seqgen_cli.outputs.base import Draw
 from seqgen_cli.runtime import devices
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.training.loop import Loop
@@ -177,7 +178,7 @@ def test_words_drawn_in_float32_follow_the_distribution(single: None, output: st
     assert uniform_N.dtype == torch.float32 and float(uniform_N.min()) > 0 and float(uniform_N.max()) < 1
     for excluded in ([], [3, 17, 39]):
         exclude_NX = torch.tensor(excluded, dtype=torch.int64).expand(draws, -1)
-        word_N = layer.eval().sample(hidden_1D.expand(draws, -1), uniform_N, exclude_NX=exclude_NX)
+        word_N = layer.eval().sample(hidden_1D.expand(draws, -1), Draw(uniform_N, exclude_NX=exclude_NX))
         p_V = layer.log_probs(hidden_1D)[0].exp().tolist()
         p_V = np.array([0.0 if word in excluded else p for word, p in enumerate(p_V)])
         expected_V = draws * p_V / p_V.sum()

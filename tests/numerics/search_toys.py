@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seqgen_cli.decoding.base import SearchState, Specials, Task
 from seqgen_cli.layers.random import Key
-from seqgen_cli.outputs.base import banned, sample_from
+from seqgen_cli.outputs.base import Draw, banned, sample_from
 
 SPECIALS = Specials(pad=0, unk=1, bos=2, eos=3)
 
@@ -39,8 +39,8 @@ class ToyPredictions:
         values, ids = banned(self.log_probs_RV, exclude_RX).topk(k)
         return values, ids
 
-    def sample(self, uniform_R: Tensor, temperature: float, top_k: int, top_p: float, exclude_RX: Tensor | None) -> Tensor:
-        return sample_from(self.log_probs_RV, uniform_R, temperature, top_k, top_p, exclude_RX)
+    def sample(self, draw: Draw) -> Tensor:
+        return sample_from(self.log_probs_RV, draw)
 
     def score(self, ids_R: Tensor) -> Tensor:
         return self.log_probs_RV.gather(1, ids_R[:, None]).squeeze(1)

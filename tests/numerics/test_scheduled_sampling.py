@@ -26,6 +26,7 @@ from seqgen_cli.objectives.base import Decay, Progress
 from seqgen_cli.objectives.decays import Constant, Linear
 from seqgen_cli.objectives.mle import MaximumLikelihood
 from seqgen_cli.objectives.scheduled_sampling import ScheduledSampling, straight_through_gumbel
+from seqgen_cli.outputs.base import Draw
 from tests.helpers import BOS, EOS, PAD, make_choice, random_batch, settings
 from tests.pairs import pairs
 
@@ -111,7 +112,7 @@ def own_embedding(made: ScheduledSampling, hidden_D: Tensor, example: int, place
         return scale * sum(p * weight_VE[word] for p, word in zip(soft_A, allowed, strict=True))
     if made.mixing == "sampled":
         never_1X = torch.tensor([[PAD, BOS]])
-        return weight_VE[made.output.sample(hidden_D[None], key.uniform(*where)[None], tau, exclude_NX=never_1X)[0]] * scale
+        return weight_VE[made.output.sample(hidden_D[None], Draw(key.uniform(*where)[None], tau, exclude_NX=never_1X))[0]] * scale
     noise = [-math.log(-math.log(key.uniform(*where, torch.tensor(word)).item())) for word in allowed]
     noisy_A = log_p_V[allowed] + torch.tensor(noise, dtype=torch.float64)
     soft_A = (noisy_A / tau).softmax(-1)

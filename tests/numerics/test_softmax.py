@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
+from seqgen_cli.outputs.base import Draw
 from seqgen_cli.outputs.softmax import Softmax
 
 N, D, V = 10, 6, 11
@@ -86,8 +87,8 @@ def test_chunks_do_not_change_what_is_found(chunk_elements: int) -> None:
     found = [
         (
             *made.topk(hidden_ND, 4, exclude_NX),
-            made.sample(hidden_ND, uniform_N, exclude_NX=exclude_NX),
-            made.sample(hidden_ND, uniform_N, top_p=0.8, exclude_NX=exclude_NX),
+            made.sample(hidden_ND, Draw(uniform_N, exclude_NX=exclude_NX)),
+            made.sample(hidden_ND, Draw(uniform_N, top_p=0.8, exclude_NX=exclude_NX)),
         )
         for made in (layer(chunk_elements=chunk_elements), layer())
     ]

@@ -17,6 +17,7 @@ from torch.testing import assert_close
 from seqgen_cli.config import build
 from seqgen_cli.errors import RequestError
 from seqgen_cli.outputs import codes, tree_search
+from seqgen_cli.outputs.base import Draw
 from seqgen_cli.outputs.frequencies import by_frequency, entropy_bits
 
 COUNTS = {
@@ -153,7 +154,11 @@ def test_a_vocabulary_of_one_word(choice: str) -> None:
     layer.score(hidden_ND, torch.zeros(4, dtype=torch.int64)).sum().backward()
     assert hidden_ND.grad is not None and not hidden_ND.grad.any()
     assert layer.log_probs(hidden_ND).exp().tolist() == [[1.0]] * 4
-    assert layer.topk(hidden_ND, 1)[1].tolist() == layer.sample(hidden_ND, torch.rand(4).double())[:, None].tolist() == [[0]] * 4
+    assert (
+        layer.topk(hidden_ND, 1)[1].tolist()
+        == layer.sample(hidden_ND, Draw(torch.rand(4).double()))[:, None].tolist()
+        == [[0]] * 4
+    )
 
 
 def random_tree(choice: str, vocab_size: int, scale: float, dense_nodes: int = 15) -> build.OutputLayer:
