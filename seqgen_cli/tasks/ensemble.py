@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,10 @@ class Ensemble:
         batch_tokens: tokens of one side of a batch, padding included.
         start: id that a text's first word is read after; None: the target's `<s>`.
     """
+
+    folder: Path
+    config: Any
+    """Of the (first) checkpoint that it was read from, where it was."""
 
     def __init__(
         self,

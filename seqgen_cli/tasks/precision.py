@@ -51,14 +51,12 @@ class Rates:
         return "bf16" if self.bf16 > _MARGIN * self.fp32 else "fp32"
 
 
-def settle_precision(
-    runtime: Runtime, networks: Networks, batch: Callable[[int], Batch] | None = None, kept: Precision | None = None
-) -> None:
+def settle_precision(runtime: Runtime, networks: Networks, batch: Callable[[int], Batch], kept: Precision | None = None) -> None:
     """Give the runtime the precision that `auto` stands for, the same on all ranks; say so, and where a bf16 asked for is slow.
 
     Args:
         networks: on the runtime's device. In training mode their backward pass is timed too.
-        batch: makes one of at most this many rows, of those that they will read; None: of made-up texts of 32 tokens.
+        batch: makes one of at most this many rows, of those that they will read, or of made-up ones (`stand_in`).
         kept: the precision of the run that goes on, which it keeps; nothing is measured then.
     """
     if kept is not None:
@@ -66,7 +64,7 @@ def settle_precision(
     elif runtime.device == torch.device("meta"):  # nothing is computed there
         runtime.settle("fp32" if runtime.precision_is_open else runtime.precision)
     elif runtime.precision_is_open or runtime.precision == "bf16":
-        _settle_by_measuring(runtime, networks, batch or partial(stand_in, *networks[0]))
+        _settle_by_measuring(runtime, networks, batch)
     cells = any(isinstance(module, nn.RNNBase) for network in networks for part in network for module in part.modules())
     if cells and runtime.precision in ("bf16", "fp16"):
         kind = "float32 (TF32)" if devices.cell_precision(runtime.device, runtime.precision) == "tf32" else "float32"

@@ -8,8 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,8 @@ from seqgen_cli.errors import RequestError
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.runtime.devices import wide
 from seqgen_cli.runtime.process import Runtime
-from seqgen_cli.tasks.loading import Checkpoints, restored_for, several
-from seqgen_cli.tasks.precision import settle_precision, stand_in
+from seqgen_cli.tasks.lines import windows
+from seqgen_cli.tasks.loading import Checkpoints, opened, several
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +59,10 @@ class TextClassifier:
         batch_tokens: word pieces of a batch, padding included.
     """
 
+    folder: Path
+    config: Any
+    """Of the checkpoint that it was read from, where it was."""
+
     def __init__(
         self,
         model: Any,
@@ -91,12 +93,10 @@ class TextClassifier:
             window: most texts read, and batched by length, before their labels are yielded; the first windows are smaller.
             total: number of texts, where known, for the bar.
         """
-        iterator, size = iter(texts), min(window, 64 if total is None or total > window else window)
         with tqdm(total=total, desc="classifying", unit=" texts", leave=False, disable=None if progress else True) as bar:
-            while chunk := list(islice(iterator, size)):
+            for _, chunk in windows(texts, window, total):
                 yield from self._classify(chunk)
                 bar.update(len(chunk))
-                size = min(window, 2 * size)
 
     def _classify(self, texts: Sequence[str]) -> list[Classification]:
         whole = self.tokenizer.encode_whole(texts)
@@ -125,33 +125,13 @@ class TextClassifier:
         return probs_BC
 
 
-class CheckpointClassifier(TextClassifier):
-    """A TextClassifier read from a checkpoint, its `folder`, with the run's `config`."""
-
-    folder: Path
-    config: Any
-
-
 def open_classifier(
     ckpt: Checkpoints, runtime: Runtime, trust: str | Sequence[str] = (), batch_tokens: int = 16_384
-) -> CheckpointClassifier:
-    """A classifier from a checkpoint, on the runtime's device.
-
-    Args:
-        ckpt: a run folder (its best checkpoint), RUN:last or a checkpoint folder.
-        trust: packages of the user's own that the checkpoint's config may name.
-
-    Raises:
-        RequestError: no such checkpoint, several, or a model that does not classify.
-        SeqgenError: every checkpoint of a run is damaged.
-    """
+) -> TextClassifier:
+    """A TextClassifier from one checkpoint; see `opened`."""
     if len(several(ckpt)) != 1:
         raise RequestError("A classifier is read from one checkpoint; ensembles are for translation.")
-    folder, (restored,) = restored_for("classify", ckpt, trust)
-    model, output = restored.model.to(runtime.device), restored.output.to(runtime.device)
-    settle_precision(runtime, [(model, output)], partial(stand_in, model, output, labelled=True))
-    labels: Any = restored.target_tokenizer
-    tokenizer: Any = restored.source_tokenizer
-    classifier = CheckpointClassifier(model, output, tokenizer, labels, runtime, batch_tokens)
-    classifier.folder, classifier.config = folder, restored.config
+    found = opened("classify", ckpt, runtime, trust, labelled=True)
+    classifier = TextClassifier(*found.networks[0], found.source_tokenizer, found.target_tokenizer, runtime, batch_tokens)
+    classifier.folder, classifier.config = found.folder, found.config
     return classifier

@@ -15,7 +15,7 @@ from seqgen_cli.config.compose import Config
 from seqgen_cli.data.labelled import LabelledDataset
 from seqgen_cli.metrics.classification import ClassificationMetrics, confusion
 from seqgen_cli.report.tables import count, show
-from seqgen_cli.tasks.classify.classifier import CheckpointClassifier, open_classifier
+from seqgen_cli.tasks.classify.classifier import TextClassifier, open_classifier
 from seqgen_cli.tasks.classify.encoding import encode_once
 from seqgen_cli.tasks.classify.plots import draw
 from seqgen_cli.tasks.classify.validation import predict
@@ -52,7 +52,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     return {"texts": len(labels_N), **flat, "confusion": table_CC.tolist(), "seconds": seconds}
 
 
-def _dataset(config: Config, classifier: CheckpointClassifier) -> LabelledDataset:
+def _dataset(config: Config, classifier: TextClassifier) -> LabelledDataset:
     """The split, tokenised by the checkpoint's tokenizer, with features kept as its data say."""
     runtime, tokenizers = classifier.runtime, (classifier.tokenizer, classifier.labels)
     whole, prepared = prepared_split(config, classifier.config, tokenizers, runtime)
@@ -64,7 +64,7 @@ def _dataset(config: Config, classifier: CheckpointClassifier) -> LabelledDatase
 
 def _write(
     config: Config,
-    classifier: CheckpointClassifier,
+    classifier: TextClassifier,
     metrics: ClassificationMetrics,
     log_probs_NC: np.ndarray,
     labels_N: np.ndarray,

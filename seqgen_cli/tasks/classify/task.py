@@ -17,7 +17,7 @@ from seqgen_cli.data.tokenizers.wordpieces import WordPieces
 from seqgen_cli.models.base import Classifier
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.base import Task
-from seqgen_cli.tasks.classify.classifier import CheckpointClassifier, open_classifier
+from seqgen_cli.tasks.classify.classifier import TextClassifier, open_classifier
 from seqgen_cli.tasks.classify.encoding import encode_once
 from seqgen_cli.tasks.classify.evaluation import evaluate
 from seqgen_cli.tasks.classify.validation import ClassifierValidation
@@ -32,6 +32,8 @@ class Classifying(Task):
     does = "classifies texts"
     kind = "models that classify"
     source_unit = "word pieces"
+    encode_once = staticmethod(encode_once)
+    evaluate = staticmethod(evaluate)
 
     def serves(self, model: type) -> bool:
         return not missing_members(model, Classifier)
@@ -71,24 +73,10 @@ class Classifying(Task):
         pieces, labels = prepared.source_tokenizer, prepared.target_tokenizer
         return f"vocabulary: {pieces.vocab_size:,} word pieces; {labels.vocab_size:,} classes"
 
-    def encode_once(
-        self,
-        config: Any,
-        model: Any,
-        runtime: Runtime,
-        prepared: Prepared,
-        splits: Sequence[str],
-        indices: Sequence[int] | None = None,
-    ) -> int:
-        return encode_once(config, model, runtime, prepared, splits, indices)
-
     def validation(self, config: Any, trained: Trained, samples: int, decode_limit: int | None) -> ClassifierValidation:
         return ClassifierValidation(trained, build.make(config.metrics, "metrics"), samples)
 
-    def evaluate(self, config: Any) -> dict[str, Any]:
-        return evaluate(config)
-
-    def open(self, config: Any, runtime: Runtime) -> CheckpointClassifier:
+    def open(self, config: Any, runtime: Runtime) -> TextClassifier:
         return open_classifier(config.ckpt, runtime, config.trust, config.batch_tokens)
 
 

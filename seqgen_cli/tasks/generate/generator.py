@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from seqgen_cli.decoding.steps import Network, longest
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.ensemble import Ensemble, Hypothesis, Likelihood
 from seqgen_cli.tasks.lines import windows
-from seqgen_cli.tasks.loading import Checkpoints, restored_for
-from seqgen_cli.tasks.precision import settle_precision
+from seqgen_cli.tasks.loading import Checkpoints, opened
 
 
 @dataclass(frozen=True)
@@ -144,13 +142,6 @@ def is_running_text(config: Any) -> bool:
     return config.data.get("block") is not None
 
 
-class CheckpointGenerator(TextGenerator):
-    """A TextGenerator read from checkpoints. `folder` and `config` are the first one's."""
-
-    folder: Path
-    config: Any
-
-
 def open_generator(
     ckpt: Checkpoints,
     runtime: Runtime,
@@ -158,23 +149,14 @@ def open_generator(
     decoder: Decoder | None = None,
     batch_tokens: int = 16_384,
     max_length: int | None = None,
-) -> CheckpointGenerator:
-    """A TextGenerator from checkpoints of language models, on the runtime's device.
+) -> TextGenerator:
+    """A TextGenerator from checkpoints; see `opened`.
 
     Args:
-        ckpt: one model, or the models of an ensemble.
-        trust: package or packages of the user's own that a checkpoint's config may name.
         decoder: how to choose words; sampling by default.
-
-    Raises:
-        RequestError: no such checkpoint, no language model, or models of different vocabularies.
-        SeqgenError: every checkpoint of a run is damaged.
     """
-    folder, restored = restored_for("generate", ckpt, trust)
-    networks = [(one.model.to(runtime.device), one.output.to(runtime.device)) for one in restored]
-    settle_precision(runtime, networks)
-    tokenizer = restored[0].target_tokenizer
-    running = is_running_text(restored[0].config)
-    generator = CheckpointGenerator(networks, tokenizer, decoder or Sampling(), runtime, batch_tokens, max_length, running)
-    generator.folder, generator.config = folder, restored[0].config
+    found = opened("generate", ckpt, runtime, trust)
+    decoder, running = decoder or Sampling(), is_running_text(found.config)
+    generator = TextGenerator(found.networks, found.target_tokenizer, decoder, runtime, batch_tokens, max_length, running)
+    generator.folder, generator.config = found.folder, found.config
     return generator

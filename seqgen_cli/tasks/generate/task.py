@@ -20,7 +20,7 @@ from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.base import Task
 from seqgen_cli.tasks.ensemble import WINDOW, Scored, fits_text, generates
 from seqgen_cli.tasks.generate.evaluation import evaluate
-from seqgen_cli.tasks.generate.generator import CheckpointGenerator, is_running_text, open_generator
+from seqgen_cli.tasks.generate.generator import TextGenerator, is_running_text, open_generator
 from seqgen_cli.tasks.generate.validation import LanguageModelValidation
 from seqgen_cli.tasks.validation import Trained
 
@@ -35,6 +35,7 @@ class Generating(Task):
     writes = True
     reads_source = False
     unit, unit_in_words = "tokens", "target tokens"
+    evaluate = staticmethod(evaluate)
 
     def serves(self, model: type) -> bool:
         return generates(model) and not getattr(model, "reads_source", True)
@@ -65,16 +66,13 @@ class Generating(Task):
     def validation(self, config: Any, trained: Trained, samples: int, decode_limit: int | None) -> LanguageModelValidation:
         return LanguageModelValidation(trained, build.make(config.decoding, "decoding"), samples, is_running_text(config))
 
-    def evaluate(self, config: Any) -> dict[str, Any]:
-        return evaluate(config)
-
     def scored(self, config: Any) -> Iterator[Scored]:
         if config.source is not None:
             raise RequestError(f"{config.ckpt} holds a language model, which reads no source: leave --source out.")
         generator = open_generator(config.ckpt, build.start_runtime(config), config.trust)
         return ((generator.score(texts), texts) for texts in chunks(read_lines(Path(config.target)), WINDOW))
 
-    def open(self, config: Any, runtime: Runtime) -> CheckpointGenerator:
+    def open(self, config: Any, runtime: Runtime) -> TextGenerator:
         decoder = build.make(config.decoding, "decoding")
         return open_generator(config.ckpt, runtime, config.trust, decoder, config.batch_tokens, config.max_length)
 

@@ -15,14 +15,13 @@ from seqgen_cli.config.signatures import missing_members
 from seqgen_cli.data.corpora.base import Corpus
 from seqgen_cli.data.corpora.lines import aligned, check_aligned, read_lines
 from seqgen_cli.data.prepare.cleaning import chunks
-from seqgen_cli.data.prepare.prepared import Prepared
 from seqgen_cli.data.prepare.text import prepare
 from seqgen_cli.errors import RequestError, join_or
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.base import Task
 from seqgen_cli.tasks.ensemble import WINDOW, Scored, fits_text, generates
 from seqgen_cli.tasks.translate.evaluation import evaluate
-from seqgen_cli.tasks.translate.translator import CheckpointTranslator, open_translator
+from seqgen_cli.tasks.translate.translator import Translator, open_translator
 from seqgen_cli.tasks.translate.validation import TranslatorValidation
 from seqgen_cli.tasks.validation import Trained
 
@@ -36,6 +35,8 @@ class Translating(Task):
     kind = "models that translate"
     writes = True
     unit, unit_in_words, source_unit = "tokens", "target tokens", "source tokens"
+    prepare = staticmethod(prepare)
+    evaluate = staticmethod(evaluate)
 
     def serves(self, model: type) -> bool:
         return generates(model) and bool(getattr(model, "reads_source", True))
@@ -62,9 +63,6 @@ class Translating(Task):
         other = f", or model={join_or(fitting)}" if fitting else ""
         raise RequestError(f"{owner('model', choices)} reads a source; {owner('data', choices)} {why}. {way}{other}.")
 
-    def prepare(self, corpus: Any, tokenizer: Any, cleaning: Any, *rest: Any) -> Prepared:
-        return prepare(corpus, tokenizer, cleaning, *rest)
-
     def lengths(self, dataset: Any) -> dict[str, np.ndarray]:
         if dataset.source_lengths_n is None:
             return {"tokens": dataset.target_lengths_n}
@@ -77,9 +75,6 @@ class Translating(Task):
         decoder, metrics = build.make(config.decoding, "decoding"), build.make(config.metrics, "metrics")
         return TranslatorValidation(trained, decoder, metrics, decode_limit, samples)
 
-    def evaluate(self, config: Any) -> dict[str, Any]:
-        return evaluate(config)
-
     def scored(self, config: Any) -> Iterator[Scored]:
         """Of translations, given their sources."""
         if config.source is None:
@@ -91,7 +86,7 @@ class Translating(Task):
         sides = (tuple(map(list, zip(*window, strict=True))) for window in chunks(pairs, WINDOW))
         return ((translator.score(sources, targets), targets) for sources, targets in sides)
 
-    def open(self, config: Any, runtime: Runtime) -> CheckpointTranslator:
+    def open(self, config: Any, runtime: Runtime) -> Translator:
         decoder = build.make(config.decoding, "decoding")
         return open_translator(config.ckpt, runtime, config.trust, decoder, config.batch_tokens, config.max_source_tokens)
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +21,7 @@ from seqgen_cli.models.base import Aligner
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.ensemble import Ensemble, Hypothesis, Likelihood
 from seqgen_cli.tasks.lines import windows
-from seqgen_cli.tasks.loading import Checkpoints, restored_for
-from seqgen_cli.tasks.precision import settle_precision
+from seqgen_cli.tasks.loading import Checkpoints, opened
 from seqgen_cli.tasks.translate.sentences import joined, split_long, with_prefixes
 
 
@@ -193,13 +190,6 @@ def _assembled(parts: Sequence[Sequence[Hypothesis]]) -> Translation:
     return Translation(tuple(n_best), len(parts))
 
 
-class CheckpointTranslator(Translator):
-    """A Translator read from checkpoints. `folder` and `config` are the first one's."""
-
-    folder: Path
-    config: Any
-
-
 def open_translator(
     ckpt: Checkpoints,
     runtime: Runtime,
@@ -207,22 +197,14 @@ def open_translator(
     decoder: Decoder | None = None,
     batch_tokens: int = 2048,
     max_source_tokens: int = 256,
-) -> CheckpointTranslator:
-    """A Translator from checkpoints, on the runtime's device.
+) -> Translator:
+    """A Translator from checkpoints; see `opened`.
 
     Args:
-        ckpt: one model, or the models of an ensemble.
-        trust: package or packages of the user's own that a checkpoint's config may name.
         decoder: how to search; a beam of 5 by default.
-
-    Raises:
-        RequestError: no such checkpoint, a model that does not translate, or models of different vocabularies.
-        SeqgenError: every checkpoint of a run is damaged.
     """
-    folder, restored = restored_for("translate", ckpt, trust)
-    networks = [(one.model.to(runtime.device), one.output.to(runtime.device)) for one in restored]
-    tokenizers = (restored[0].source_tokenizer, restored[0].target_tokenizer)
-    settle_precision(runtime, networks)
-    translator = CheckpointTranslator(networks, *tokenizers, decoder or BeamSearch(), runtime, batch_tokens, max_source_tokens)
-    translator.folder, translator.config = folder, restored[0].config
+    found = opened("translate", ckpt, runtime, trust)
+    tokenizers = (found.source_tokenizer, found.target_tokenizer)
+    translator = Translator(found.networks, *tokenizers, decoder or BeamSearch(), runtime, batch_tokens, max_source_tokens)
+    translator.folder, translator.config = found.folder, found.config
     return translator
