@@ -25,14 +25,10 @@ from seqgen_cli.objectives.base import Progress
 from seqgen_cli.runtime.meters import PeakMemory, timed
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.training.loop import Loop
-from seqgen_cli.training.session import keep_dense, settle_for_training
+from seqgen_cli.training.session import make_loop, settle_for_training
 
 _MATMUL_DTYPE = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
 _SQUARE = 1024  # a product large enough for a processor's best rate
-
-
 _COUNTED_STEPS = 4  # whose operations are counted, and compared with the time of these same steps
 
 
@@ -79,7 +75,8 @@ def cost_of_training(config: Config, settings: Bench, material: Material, runtim
         networks = networks_of(config, material, runtime.device)
         settle_for_training(config, runtime, networks.model, networks.output, material.dataset)
         encoding = _encoding(config, networks, material, runtime, drawn.indices(settings.warmup + settings.steps))
-        loop = _loop(config, settings, networks, stream, runtime)
+        total = settings.warmup + settings.steps
+        loop = make_loop(config, networks.objective, networks.output, stream, runtime, total)
         for _ in range(settings.warmup):
             loop.step()
         stream.seen.clear()
@@ -105,21 +102,14 @@ def cost_of_training(config: Config, settings: Bench, material: Material, runtim
     }
 
 
-def _loop(config: Config, settings: Bench, networks: Networks, stream: Iterable[Batch], runtime: Runtime) -> Loop:
-    optimizer = build.make(config.optimizer, "optimizer")
-    keep_dense(networks.output, optimizer, False, runtime)
-    updates = networks.objective.updates(optimizer.make)
-    schedule = build.make(config.schedule, "schedule", total_updates=settings.warmup + settings.steps)
-    return Loop(updates, stream, runtime, schedule, seed=config.seed)
-
-
 def cost_beside_mle(config: Config, settings: Bench, material: Material, runtime: Runtime, step_seconds: float) -> dict[str, Any]:
     """What the objective costs beside maximum likelihood, both of fresh weights and on the same batches."""
     batching = build.make(config.batching, "batching")
 
     def loop(config: Config) -> Loop:
         drawn = TrainStream(material.dataset, batching, config.seed, runtime.rank, runtime.world_size, workers=runtime.workers)
-        return _loop(config, settings, networks_of(config, material, runtime.device), drawn, runtime)
+        networks = networks_of(config, material, runtime.device)
+        return make_loop(config, networks.objective, networks.output, drawn, runtime, settings.warmup + settings.steps)
 
     if config.choices.objective == "mle":
         return bench_objective.of_mle(loop(config), step_seconds, runtime.device)

@@ -10,11 +10,7 @@ from pathlib import Path
 from seqgen_cli.errors import RequestError, SeqgenError
 
 FORMAT = 1
-
-
 _REQUIRED = ("model.safetensors", "config.yaml")
-
-
 PICKLES = ("model.bin", "pytorch_model.bin", "model.pt", "model.pth")
 
 

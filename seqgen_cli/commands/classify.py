@@ -10,14 +10,13 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import nullcontext
 from itertools import tee
-from pathlib import Path
 from typing import Any, TextIO
 
 from seqgen_cli.config import build
 from seqgen_cli.config.compose import Config
-from seqgen_cli.errors import RequestError
-from seqgen_cli.tasks.classify.classifier import Classification, open_classifier
-from seqgen_cli.tasks.lines import decoded_lines, line_count, opened_input, opened_output, prompted
+from seqgen_cli.tasks.classify.classifier import Classification
+from seqgen_cli.tasks.classify.task import TASK
+from seqgen_cli.tasks.lines import check_files, decoded_lines, given, line_count, opened_input, opened_output, prompted, summary
 
 _log = logging.getLogger(__name__)
 
@@ -28,19 +27,14 @@ def run(config: Config) -> dict[str, Any]:
     A line of nothing but spaces gives an empty line (in JSON, a label null), so that lines keep their numbers.
     """
     build.check(config)
-    if config.ckpt is None:
-        raise RequestError("seqgen classify needs --ckpt RUN: a run folder such as runs/X, or a checkpoint.")
-    if config.text is not None and config.input is not None:
-        raise RequestError("Give either --text TEXT or --input FILE.")
-    if config.input and config.output_file and Path(config.input).resolve() == Path(config.output_file).resolve():
-        raise RequestError(f"The output {config.output_file} is the input itself: give another file.")
+    check_files("classify", config, "text")
     asking = config.text is None and config.input is None and sys.stdin.isatty()
     counts: Counter[str] = Counter()
     with nullcontext() if config.text is not None else opened_input(config.input) as source:
-        classifier = open_classifier(config.ckpt, build.start_runtime(config), config.trust, config.batch_tokens)
+        classifier = TASK.open(config, build.start_runtime(config))
         texts: Iterable[str]
         if source is None:
-            texts = [config.text] if isinstance(config.text, str) else list(config.text)
+            texts = given(config.text)
         else:
             texts = decoded_lines(prompted(source) if asking else source, config.input, config.invalid_utf8, counts)
         mine, theirs = tee(texts)
@@ -50,15 +44,12 @@ def run(config: Config) -> dict[str, Any]:
             for text, found in zip(mine, stream, strict=True):
                 _write(target, text, found, config.top, config.jsonl)
                 counts.update(texts=1, empty=not found.ranking, cut=found.cut)
-        seconds = time.perf_counter() - start
     unusual = {
         "empty": "empty, left without a label",
         "cut": f"cut to {classifier.tokenizer.max_length} word pieces (truncation {classifier.tokenizer.truncation})",
         "invalid": "not UTF-8, bad bytes replaced",
     }
-    told = "".join(f"; {counts[name]:,} {what}" for name, what in unusual.items() if counts[name])
-    _log.info(f"{counts['texts']:,} texts in {seconds:.1f} s ({counts['texts'] / max(seconds, 1e-9):,.1f} a second){told}.")
-    return {"texts": counts["texts"], "seconds": seconds, **{name: counts[name] for name in unusual}}
+    return summary("texts", counts, unusual, start, _log)
 
 
 def _write(target: TextIO, text: str, found: Classification, top: int, as_json: bool) -> None:

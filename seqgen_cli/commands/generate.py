@@ -10,15 +10,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any, TextIO
 
 from seqgen_cli.config import build
 from seqgen_cli.config.compose import Config
 from seqgen_cli.config.listing import read_settings
 from seqgen_cli.errors import RequestError
-from seqgen_cli.tasks.generate.generator import Generation, open_generator
-from seqgen_cli.tasks.lines import decoded_lines, line_count, opened_input, opened_output
+from seqgen_cli.tasks.generate.generator import Generation
+from seqgen_cli.tasks.generate.task import TASK
+from seqgen_cli.tasks.lines import check_files, decoded_lines, given, line_count, opened_input, opened_output, summary
 
 _log = logging.getLogger(__name__)
 
@@ -39,14 +39,12 @@ def run(config: Config) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     reads = config.prompt is None and (config.input is not None or not sys.stdin.isatty())
     with opened_input(config.input) if reads else nullcontext() as source:
-        decoder, runtime = build.make(config.decoding, "decoding"), build.start_runtime(config)
-        decoder = decoder if config.n is None else decoder.giving(config.n)
-        generator = open_generator(config.ckpt, runtime, config.trust, decoder, config.batch_tokens, config.max_length)
+        generator = TASK.open(config, build.start_runtime(config))
         prompts: Iterable[str]
         if source is not None:
             prompts = _or_nothing(decoded_lines(source, config.input, config.invalid_utf8, counts), config.input)
         else:
-            prompts = _given(config.prompt)
+            prompts = given(config.prompt) or [""]
         start = time.perf_counter()
         with opened_output(config.output_file) as target:
             total = line_count(config.input) if reads else None
@@ -54,30 +52,16 @@ def run(config: Config) -> dict[str, Any]:
                 _write(target, generation, config.jsonl)
                 counts.update(texts=len(generation.n_best), cut=generation.cut * len(generation.n_best))
                 counts.update(truncated=sum(text.truncated for text in generation.n_best))
-        seconds = time.perf_counter() - start
-    told = "".join(f"; {counts[name]:,} {what}" for name, what in _UNUSUAL.items() if counts[name])
-    _log.info(f"{counts['texts']:,} texts in {seconds:.1f} s ({counts['texts'] / max(seconds, 1e-9):,.1f} a second){told}.")
-    return {"texts": counts["texts"], "seconds": seconds, **{name: counts[name] for name in _UNUSUAL}}
+    return summary("texts", counts, _UNUSUAL, start, _log)
 
 
 def _check(config: Config) -> None:
     """Refuse what cannot be meant, before the model is loaded."""
-    if config.ckpt is None:
-        raise RequestError("seqgen generate needs --ckpt RUN: a run folder such as runs/X, or a checkpoint.")
-    if config.prompt is not None and config.input is not None:
-        raise RequestError("Give either --prompt TEXT or --input FILE.")
-    if config.input and config.output_file and Path(config.input).resolve() == Path(config.output_file).resolve():
-        raise RequestError(f"The output {config.output_file} is the input itself: give another file.")
+    check_files("generate", config, "prompt")
     usual = read_settings(f"decoding/{config.choices.decoding}") if "decoding" in config.choices else {}
     for key in ("max_length_factor", "max_length_offset"):
         if config.decoding.get(key) != usual.get(key):
             raise RequestError(f"decoding.{key} does not bound generated texts: use max_length, tokens after the prompt.")
-
-
-def _given(prompt: str | list[str] | None) -> list[str]:
-    if prompt is None:
-        return [""]
-    return [prompt] if isinstance(prompt, str) else list(prompt)
 
 
 def _or_nothing(lines: Iterator[str], path: str | None) -> Iterator[str]:

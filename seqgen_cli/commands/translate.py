@@ -13,10 +13,10 @@ from typing import Any, TextIO
 from seqgen_cli.config import build
 from seqgen_cli.config.compose import Config
 from seqgen_cli.data.corpora.lines import check_aligned, open_text, read_lines
-from seqgen_cli.errors import RequestError
-from seqgen_cli.tasks.lines import decoded_lines, line_count, opened_input, opened_output, prompted
+from seqgen_cli.tasks.lines import check_files, decoded_lines, line_count, opened_input, opened_output, prompted, summary
 from seqgen_cli.tasks.translate import plots
-from seqgen_cli.tasks.translate.translator import Translation, Translator, open_translator
+from seqgen_cli.tasks.translate.task import TASK
+from seqgen_cli.tasks.translate.translator import Translation, Translator
 
 _log = logging.getLogger(__name__)
 
@@ -34,10 +34,7 @@ def run(config: Config) -> dict[str, Any]:
     Each output is written as soon as its window is translated: what was interrupted keeps what it wrote.
     """
     build.check(config)
-    if config.ckpt is None:
-        raise RequestError("seqgen translate needs --ckpt RUN: a run folder such as runs/X, or a checkpoint.")
-    if config.input and config.output_file and Path(config.input).resolve() == Path(config.output_file).resolve():
-        raise RequestError(f"The output {config.output_file} is the input itself: give another file.")
+    check_files("translate", config)
     if config.prefix:  # missing or too short is found before the model is loaded
         open_text(Path(config.prefix)).close()
         check_aligned(Path(config.input or config.prefix), Path(config.prefix))
@@ -56,15 +53,11 @@ def run(config: Config) -> dict[str, Any]:
                 _write(target, number, translation, translator.decoder.outputs)
                 if config.plot is not None and translation.parts:
                     _plot(translator, line, translation.text, Path(config.plot) / f"line-{number:06d}.png")
-        seconds = time.perf_counter() - start
-    unusual = "".join(f"; {counts[name]:,} {what}" for name, what in _UNUSUAL.items() if counts[name])
-    _log.info(f"{counts['lines']:,} lines in {seconds:.1f} s ({counts['lines'] / max(seconds, 1e-9):,.1f} a second){unusual}.")
-    return {"lines": counts["lines"], "seconds": seconds, **{name: counts[name] for name in _UNUSUAL}}
+    return summary("lines", counts, _UNUSUAL, start, _log)
 
 
 def _translator(config: Config) -> Translator:
-    decoder, runtime = build.make(config.decoding, "decoding"), build.start_runtime(config)
-    translator = open_translator(config.ckpt, runtime, config.trust, decoder, config.batch_tokens, config.max_source_tokens)
+    translator = TASK.open(config, build.start_runtime(config))
     if config.plot is not None:
         translator.alignments([])  # a model without any is refused before work begins
     return translator

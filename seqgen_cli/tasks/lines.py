@@ -3,16 +3,50 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import IO, TextIO, TypeVar
+from typing import IO, Any, TextIO, TypeVar
 
+from seqgen_cli.config.compose import Config
 from seqgen_cli.data.corpora.lines import open_text
 from seqgen_cli.errors import RequestError
+
+
+def check_files(command: str, config: Config, text: str | None = None) -> None:
+    """Refuse what cannot be meant, before a model is loaded.
+
+    Args:
+        text: the setting that may give texts in place of an input.
+    """
+    if config.ckpt is None:
+        raise RequestError(f"seqgen {command} needs --ckpt RUN: a run folder such as runs/X, or a checkpoint.")
+    if text is not None and config[text] is not None and config.input is not None:
+        raise RequestError(f"Give either --{text} TEXT or --input FILE.")
+    if config.input and config.output_file and Path(config.input).resolve() == Path(config.output_file).resolve():
+        raise RequestError(f"The output {config.output_file} is the input itself: give another file.")
+
+
+def summary(noun: str, counts: Counter[str], unusual: Mapping[str, str], start: float, log: logging.Logger) -> dict[str, Any]:
+    """Log and return how many there were, in what time since `start` (of time.perf_counter), and how many of them unusual.
+
+    Args:
+        unusual: what to say of each count of those, by its name.
+    """
+    seconds = time.perf_counter() - start
+    told = "".join(f"; {counts[name]:,} {what}" for name, what in unusual.items() if counts[name])
+    log.info(f"{counts[noun]:,} {noun} in {seconds:.1f} s ({counts[noun] / max(seconds, 1e-9):,.1f} a second){told}.")
+    return {noun: counts[noun], "seconds": seconds, **{name: counts[name] for name in unusual}}
+
+
+def given(texts: str | Sequence[str] | None) -> list[str]:
+    """Texts from the command line."""
+    return [] if texts is None else [texts] if isinstance(texts, str) else list(texts)
 
 
 def opened_input(path: str | None) -> AbstractContextManager[IO[bytes]]:

@@ -11,8 +11,6 @@ import numpy as np
 from seqgen_cli.report.drawing import _figure, _save
 
 _PASSED_OVER = {"epoch", "seconds", "skipped"}  # the first two only grow with the updates; the last is nearly always 0
-
-
 _AXES = {"update": "updates", "tokens": "target tokens read", "texts": "texts read"}
 
 

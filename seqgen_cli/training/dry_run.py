@@ -16,8 +16,7 @@ from seqgen_cli.data.prepare.prepared import Prepared
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives.base import Progress
 from seqgen_cli.runtime.process import Runtime
-from seqgen_cli.training.loop import Loop
-from seqgen_cli.training.session import keep_dense, make_networks, settle_for_training
+from seqgen_cli.training.session import make_loop, make_networks, settle_for_training
 from seqgen_cli.training.start import Start
 from seqgen_cli.training.trainer import Trainer
 
@@ -65,11 +64,8 @@ def _seconds_per_update(config: Config, trainer: Trainer, runtime: Runtime, star
     stream = TrainStream(prepared.splits["train"], batching, config.seed, runtime.rank, runtime.world_size)
     indices = stream.indices((2 + _TIMED) * trainer.accumulate)
     build.task_of(config).encode_once(config, model, runtime, prepared, ["train"], indices)
-    schedule = build.make(config.schedule, "schedule", total_updates=trainer.total_updates(1.0) or 1)
-    optimizer = build.make(config.optimizer, "optimizer")
-    keep_dense(output, optimizer, trainer.ema_decay is not None, runtime)
-    updates = objective.updates(optimizer.make)
-    loop = Loop(updates, stream, runtime, schedule, seed=config.seed, accumulate=trainer.accumulate, clip_norm=trainer.clip_norm)
+    total, averaged = trainer.total_updates(1.0) or 1, trainer.ema_decay is not None
+    loop = make_loop(config, objective, output, stream, runtime, total, trainer, averaged)
     for number in range(2 + _TIMED):
         if number == 2:  # the first ones also allocate and choose kernels
             loop.take_figures()  # waits for the device

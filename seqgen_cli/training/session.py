@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from functools import cache
@@ -20,6 +20,7 @@ from seqgen_cli.checkpoints.folder import kept_config
 from seqgen_cli.checkpoints.manifest import Manifest
 from seqgen_cli.config import build
 from seqgen_cli.config.compose import Config, plain
+from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import TrainStream
 from seqgen_cli.data.prepare.prepared import Prepared
 from seqgen_cli.data.tokenizers.pair import save_pair
@@ -104,13 +105,9 @@ class Session:
         stream = TrainStream(train, batching, config.seed, runtime.rank, runtime.world_size, batches, runtime.workers, pin)
         self.updates_per_epoch = trainer.updates_per_epoch(stream.batches_per_epoch, runtime.world_size)
         self.total_updates = trainer.total_updates(self.updates_per_epoch)
-        optimizer = build.make(config.optimizer, "optimizer")
-        for line in keep_dense(self.output, optimizer, trainer.ema_decay is not None, runtime):
-            _log.info(line)
-        updates = self.objective.updates(optimizer.make)
-        schedule = build.make(config.schedule, "schedule", total_updates=self.total_updates)
-        self.loop = Loop(
-            updates, stream, runtime, schedule, seed=config.seed, accumulate=trainer.accumulate, clip_norm=trainer.clip_norm
+        averaged = trainer.ema_decay is not None
+        self.loop = make_loop(
+            config, self.objective, self.output, stream, runtime, self.total_updates, trainer, averaged, _log.info
         )
         trained = Trained(self.prepared, self.model, self.output, self.objective, batching, runtime)
         self.validation = self.task.validation(config, trained, trainer.samples, trainer.decode_limit)
@@ -253,6 +250,36 @@ class Session:
         """Finish the bar and the journal."""
         self.bar.close()
         self.journal.close()
+
+
+def make_loop(
+    config: Config,
+    objective: Any,
+    output: OutputLayer,
+    stream: Iterable[Batch],
+    runtime: Runtime,
+    total_updates: int | None,
+    trainer: Trainer | None = None,
+    averaged: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> Loop:
+    """The loop over an objective's updates, by the config's optimizer and schedule.
+
+    Args:
+        total_updates: of the run; None where its budget does not say.
+        trainer: how many batches make an update, and how its gradient is clipped; None: one, not clipped.
+        averaged: whether a moving average of the weights is kept.
+        report: told what the user should know of the output layer's gradients.
+    """
+    optimizer = build.make(config.optimizer, "optimizer")
+    for line in keep_dense(output, optimizer, averaged, runtime):
+        report(line)
+    updates = objective.updates(optimizer.make)
+    schedule = build.make(config.schedule, "schedule", total_updates=total_updates)
+    if trainer is None:
+        return Loop(updates, stream, runtime, schedule, seed=config.seed)
+    accumulate, clip_norm = trainer.accumulate, trainer.clip_norm
+    return Loop(updates, stream, runtime, schedule, seed=config.seed, accumulate=accumulate, clip_norm=clip_norm)
 
 
 def settle_for_training(

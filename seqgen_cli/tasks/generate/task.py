@@ -74,6 +74,7 @@ class Generating(Task):
 
     def open(self, config: Any, runtime: Runtime) -> TextGenerator:
         decoder = build.make(config.decoding, "decoding")
+        decoder = decoder if config.n is None else decoder.giving(config.n)
         return open_generator(config.ckpt, runtime, config.trust, decoder, config.batch_tokens, config.max_length)
 
 
