@@ -1,7 +1,5 @@
 """seqgen: trains models that generate or classify sequences."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

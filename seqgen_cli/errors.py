@@ -1,7 +1,5 @@
 """The errors that reach a user, one or two sentences saying what was wrong, where, and what to do; and small words for them."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Collection, Iterable
 

@@ -1,7 +1,5 @@
 """The cost of decoding: greedy search and beam search."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a benchmark reads, and the networks that read it."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from typing import Any

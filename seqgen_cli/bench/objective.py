@@ -1,7 +1,5 @@
 """What an objective costs beside maximum likelihood: the same batches, step by step in turn, and where its time goes."""
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 
 import torch

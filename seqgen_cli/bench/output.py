@@ -5,8 +5,6 @@ Random hidden vectors; targets and counts as words are: count proportional to 1 
 Shapes: N positions, D hidden, V words.
 """
 
-from __future__ import annotations
-
 import gc
 import math
 from collections.abc import Callable, Sequence

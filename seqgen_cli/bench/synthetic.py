@@ -1,7 +1,5 @@
 """Random sentences, or pairs of them, of a stated length distribution, to measure speed without a corpus."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The cost of training: the very loop that `seqgen train` runs, the making of batches included."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

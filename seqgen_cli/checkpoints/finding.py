@@ -1,7 +1,5 @@
 """Which checkpoint a name, or a run, stands for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A run's folder: named for its choices and a hash of every setting that changes numbers, with its config inside."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """What a checkpoint says of itself, and whether its files are what it says."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass, field

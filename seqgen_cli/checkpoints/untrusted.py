@@ -1,7 +1,5 @@
 """Reads a checkpoint's config and weights as what they are: data from a stranger."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Tensors in and out of a checkpoint."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -11,8 +11,6 @@ A checkpoint is written to a temporary folder, flushed to the disk and renamed. 
 manifests, so no other file can disagree with what is there.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

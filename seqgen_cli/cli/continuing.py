@@ -1,7 +1,5 @@
 """`seqgen train continue=RUN ...`: the run's own config with the few settings changed that a run under way may change."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

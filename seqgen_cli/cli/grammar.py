@@ -3,8 +3,6 @@
 Imports nothing heavy: `seqgen --help` answers at once.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What `seqgen --help` and `seqgen <command> --help` print."""
 
-from __future__ import annotations
-
 import textwrap
 
 from seqgen_cli.cli.grammar import COMMANDS, SWEEPING

@@ -1,7 +1,5 @@
 """Hydra's own main, for what its compose API does not offer: sweeps through launchers, and shell completion."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -4,8 +4,6 @@ Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted,
 imported before a command is known to run, so that --help answers at once.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

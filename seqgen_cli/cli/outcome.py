@@ -1,7 +1,5 @@
 """What comes of a command: the sentence for its failure, and the files of its figures."""
 
-from __future__ import annotations
-
 import errno
 import json
 from pathlib import Path

@@ -4,8 +4,6 @@ Each job leaves its figures, or its failure, in the sweep's folder, so a failure
 that shares a file system will do. The sweep ends with one table, on stdout and as table.csv.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import importlib

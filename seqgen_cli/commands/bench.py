@@ -5,8 +5,6 @@ kept, they are encoded before, which is timed by itself. The machine's matrix-mu
 measured in the same run.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

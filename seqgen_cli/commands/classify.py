@@ -1,7 +1,5 @@
 """seqgen classify: texts in, their labels out, in the same order."""
 
-from __future__ import annotations
-
 import json
 import logging
 import sys

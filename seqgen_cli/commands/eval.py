@@ -1,7 +1,5 @@
 """seqgen eval: how good a checkpoint's model is on a split of data, or the quality of a file of translations."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from seqgen_cli.config import build

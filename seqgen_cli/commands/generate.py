@@ -1,7 +1,5 @@
 """seqgen generate: text from a language model, after a prompt or from nothing, in the order of the prompts."""
 
-from __future__ import annotations
-
 import json
 import logging
 import sys

@@ -3,8 +3,6 @@
 Of labelled texts it makes the word pieces, for which the encoder's tokenizer is enough; encoding them is left to `seqgen train`.
 """
 
-from __future__ import annotations
-
 import logging
 import textwrap
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """seqgen score: how probable given translations are, or the texts of a language model; a line of a table for each."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Sequence

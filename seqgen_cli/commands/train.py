@@ -1,7 +1,5 @@
 """seqgen train: data x model x output layer x objective, until the budget is spent; the same command goes on where it stopped."""
 
-from __future__ import annotations
-
 import json
 import logging
 import signal

@@ -1,7 +1,5 @@
 """seqgen translate: lines of text in, their translations out, in the same order."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import time

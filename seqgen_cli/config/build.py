@@ -4,8 +4,6 @@ The only place that instantiates. A mistake is found before any data is read: ke
 signatures, and whether choices fit each other (fitness.py).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

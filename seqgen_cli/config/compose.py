@@ -1,7 +1,5 @@
 """Composes a command's config through Hydra, and says in one sentence what is wrong with an override."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any

@@ -1,8 +1,6 @@
 """Whether the choices of a run fit each other: from what a constructor's hints ask for (`model: Generator`), and from what the
 model's task says of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The config groups: which package holds each, what a choice of it must offer, and what the program passes to it."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import re

@@ -1,7 +1,5 @@
 """What can be chosen, read from the shipped YAML files alone: quick enough for --help, without Hydra or torch."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from importlib import resources

@@ -3,8 +3,6 @@
 A run is known by the names that its classes had at first: moving one renames no run.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 _CORPORA = ("imdb.Imdb", "imdb_text.ImdbText", "iwslt.IwsltJaEn", "mini_reviews.MiniReviews", "reviews.Reviews")

@@ -1,7 +1,5 @@
 """The top-level settings of the commands: type and range of each key. A key means the same in every command."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Le

@@ -5,8 +5,6 @@ A setting's hint is the single place where its type and range are written, e.g. 
 key, the value, what is allowed and the nearest match.
 """
 
-from __future__ import annotations
-
 import difflib
 import inspect
 import json

@@ -7,8 +7,6 @@ always has the same number of batches of the same shapes.
 Shapes: n examples, k sides (one column of lengths for each side there is).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice

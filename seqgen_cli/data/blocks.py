@@ -3,8 +3,6 @@
 Shapes: n blocks, B blocks of a batch, k = 1 side.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 

@@ -3,8 +3,6 @@
 Shapes: n examples, k sides.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

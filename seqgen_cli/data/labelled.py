@@ -3,8 +3,6 @@
 Shapes: B texts, S word pieces, E encoder size, C classes, n examples.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path

@@ -4,8 +4,6 @@ Shapes: B sentences still followed, K rollouts of each, R = B * K rows, W rows w
 X words excluded for each row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Shapes: B sentences, R = B * m decoder rows, T queries of a row, Q = m * T queries of a sentence, S source length, D hidden.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor, nn

@@ -9,8 +9,6 @@ runtime/devices.py says why.
 Shapes: S positions, B rows, I input size, D hidden size of one direction.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Dropout (Srivastava et al. 2014): each element is zeroed with probability p, the rest scaled by 1 / (1 - p)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

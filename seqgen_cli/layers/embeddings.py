@@ -6,8 +6,6 @@ The scale gives inputs of unit variance while the rows of W have unit length, as
 Shapes: R rows, T positions, V words, E embedding.
 """
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor, nn

@@ -11,8 +11,6 @@ Shapes: 2 directions, S positions, B rows, I input size, D hidden size, G = 3 D 
 order n, r, z, q (4 D), so that those of the input and those of the state are each one block.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

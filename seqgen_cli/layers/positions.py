@@ -3,8 +3,6 @@
 Shapes: R rows, H heads, T positions, D hidden, C channels of one head.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

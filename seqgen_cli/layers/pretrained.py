@@ -5,8 +5,6 @@ folder that holds a transformers checkpoint, or the name of a model on the Huggi
 what transformers fetched earlier still serves.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import logging

@@ -10,8 +10,6 @@ are taken at the last real position. Where lengths are bucketed this costs no mo
 Shapes: B sentences, S source length, I input size, D hidden.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -3,8 +3,6 @@
 Shapes: N positions, D hidden, R rows of a table, P pairs of a position and a row, in order of position.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A measured number, and which way is better; and what scores single outputs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol

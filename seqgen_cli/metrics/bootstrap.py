@@ -6,8 +6,6 @@ BLEU, chrF, TER and perplexity are functions of sums over sentences, so a resamp
 of times each sentence was drawn, all R sums are the product K_RL stats_LC. Nothing is tokenised or matched again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -6,8 +6,6 @@ once for all resamples.
 Shapes: N examples, C classes, R resamples, G groups of equal scores.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal

@@ -3,8 +3,6 @@
 Shapes: L examples (texts, or windows of them).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal

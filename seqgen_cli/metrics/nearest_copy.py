@@ -3,8 +3,6 @@
 A model that only remembers does no better; the gap above it is what was learnt of translating.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 

@@ -1,7 +1,5 @@
 """Asks a reward: each pair of texts once, its answer checked, in the calling thread or in processes beside it."""
 
-from __future__ import annotations
-
 import logging
 import math
 import multiprocessing

@@ -3,8 +3,6 @@
 The numbers and signatures are sacrebleu's own, to the last decimal; only the resampling is ours (metrics/bootstrap.py).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """How BLEU, and rewards with it, cut text into words. Apart from translation.py: a process of rewards needs no numpy."""
 
-from __future__ import annotations
-
 import importlib.util
 from typing import Literal
 

@@ -4,8 +4,6 @@ A checkpoint of ours keeps the shape beside the weights, so loading one asks nei
 shape may come from a stranger: only the families and the keys listed here are taken, so it can name no code.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

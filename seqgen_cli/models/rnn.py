@@ -5,8 +5,6 @@ h_t^enc = f_enc(h_{t-1}, e_{x_t}); u = the state at the last real position, for 
 Shapes: B sentences, R = B * m decoder rows, S source length, T target length, N real target positions, D hidden.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Lt

@@ -5,8 +5,6 @@ p(y) = prod_t p(y_t | h_t), h_t = f(h_{t-1}, e_{y_{t-1}}), h_0 = 0, y_0 = <s>.
 Shapes: B texts, R = B * m rows, T length, N real positions, E embedding, D hidden.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Lt

@@ -3,8 +3,6 @@
 Shapes: B texts, R = B * m rows, T length, N real positions, D hidden.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Literal, cast
 
 from annotated_types import Ge, Lt

@@ -1,7 +1,5 @@
 """What to tell the user of a training that learns from rewards, which can go wrong while its loss looks fine."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from seqgen_cli.errors import join_or

@@ -1,7 +1,5 @@
 """What an objective promises to the training loop: a list of updates, each a sum to minimise and the counts to divide by."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable

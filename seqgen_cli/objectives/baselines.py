@@ -4,8 +4,6 @@ E[d log p(y)] being 0, and lowers its variance; the best constant is E[G |d log 
 Shapes: B sentences, K samples of each, N words of samples, D hidden.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 

@@ -3,8 +3,6 @@
 Nothing is kept between calls, so a run resumed anywhere goes on with its schedule.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Annotated

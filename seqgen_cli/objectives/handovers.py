@@ -3,8 +3,6 @@
 Rewards of a model that knows nothing yet are alike, and their gradient is noise: start from an mle run (`init_from`).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 

@@ -9,8 +9,6 @@ Over all sequences at alpha = 1 it is the expected risk 1 - E[G].
 Shapes: B sentences, K samples of each, C columns (samples and reference).
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le

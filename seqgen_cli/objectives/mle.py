@@ -4,8 +4,6 @@ For a generator L = - sum_t log p(y_t | y_<t, x), a sum over target tokens; for 
 or, with a weight for each class, - sum_n w_label log p(label_n | x_n) over sum_n w_label.
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import torch

@@ -14,8 +14,6 @@ which is how it is drawn. A true `<unk>` has V' for V' - 1: all ordinary words d
 Shapes: B sentences, T target length, N predictions, V words, W ordinary words.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import Annotated, Any

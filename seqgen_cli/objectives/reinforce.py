@@ -14,8 +14,6 @@ the samples alone, so that any output layer gives them for nothing and no positi
 Shapes: B sentences, K samples of each, C columns (samples and greedy output), R = B * C rows, N words of samples that differ.
 """
 
-from __future__ import annotations
-
 import copy
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, cast

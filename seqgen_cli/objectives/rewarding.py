@@ -1,7 +1,5 @@
 """From the token ids of outputs to what they earn, computed beside the device."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, Protocol
 

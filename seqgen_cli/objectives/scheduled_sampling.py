@@ -27,8 +27,6 @@ the dropout of training, by masks of their own.
 Shapes: B sentences, T target length, N predictions, M replaced inputs, E embedding, D hidden, V words.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 import torch

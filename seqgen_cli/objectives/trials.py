@@ -3,8 +3,6 @@
 Shapes: B sentences, K samples of each, C columns (samples, and a greedy output or the reference).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace

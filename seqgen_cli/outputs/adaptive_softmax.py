@@ -8,8 +8,6 @@ Shapes: N predictions, D hidden, V words by rank, H entries of the head (its wor
 R rows of one cluster, K best words, X words excluded for each row.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Annotated, ClassVar, cast
 

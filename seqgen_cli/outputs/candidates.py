@@ -8,8 +8,6 @@ Differentiable once.
 Shapes: N positions, D hidden, V words, K candidates, J = K + 1, U distinct words.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -11,8 +11,6 @@ Under autocast the products run in its dtype and everything else in float32. Dif
 Shapes: N positions, C positions of one chunk, D hidden, V words.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import torch

@@ -4,8 +4,6 @@ Shapes: N predictions, D hidden, V words sorted by class, C classes, G words of 
 class, K best words, X words excluded for each row.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Annotated, ClassVar, Literal
 

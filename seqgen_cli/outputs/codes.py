@@ -6,8 +6,6 @@ root. A child is an inner node's number, or V - 1 + word for a leaf.
 Shapes: V words, I = V - 1 inner nodes, M nodes on the longest path.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

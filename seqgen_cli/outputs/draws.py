@@ -3,8 +3,6 @@
 Shapes: N positions, D hidden, C branches, G words of a group, X words excluded for each row.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

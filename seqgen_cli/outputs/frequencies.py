@@ -1,7 +1,5 @@
 """What shapes a layer by word frequency: the training counts, kept with the weights so that a checkpoint alone can rebuild it."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -12,8 +12,6 @@ copy them first, which takes longer than the loop saves: 15 instead of 10 ms for
 Shapes: N positions sorted by group, D hidden, V words sorted by group, G words of one group, C positions taken at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 

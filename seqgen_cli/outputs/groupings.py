@@ -3,8 +3,6 @@
 Shapes: V words, C groups, E width of word vectors.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

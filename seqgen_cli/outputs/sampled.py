@@ -6,8 +6,6 @@ a gradient. They change nothing but `loss`: everything else is the exact softmax
 Shapes: N predictions, D hidden, V words, K sampled words, J = K + 1 of these and the target, X words excluded for each row.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Annotated, ClassVar, Literal, cast
 

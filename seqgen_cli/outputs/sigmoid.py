@@ -5,8 +5,6 @@ Its loss is binary cross-entropy with logits. A softmax over two classes describ
 Shapes: N examples, D hidden.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid

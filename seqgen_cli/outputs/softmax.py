@@ -6,8 +6,6 @@ gradient is formed from its scores before they are dropped.
 Shapes: N predictions, C predictions of one chunk, D hidden, V words, K best words, X words excluded for each row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Literal

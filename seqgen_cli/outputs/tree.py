@@ -7,8 +7,6 @@ Shapes: N predictions, D hidden, V words, I = V - 1 inner nodes, U dense nodes, 
 from the dense nodes, K best words, W nodes kept by a search, X words excluded for each row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, ClassVar, Literal

@@ -5,8 +5,6 @@ X words excluded for each row, P pairs of a position and a node, F words found. 
 for a leaf.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -5,8 +5,6 @@ Shapes: T target pieces, S source pieces.
 Figures are made directly, without pyplot: no global state, no display, nothing to close.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from functools import cache
 from pathlib import Path

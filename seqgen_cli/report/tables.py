@@ -1,7 +1,5 @@
 """Results as a table on stdout."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from rich.box import SIMPLE

@@ -3,8 +3,6 @@
 The dtype in which it adds up, in what its recurrent cells run, autocast, and waiting for it.
 """
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Messages to the terminal, and into the folder of a run."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from pathlib import Path

@@ -4,8 +4,6 @@ A model is for the task that it names, `task = "package.module"`, a module with 
 seqgen's own tasks that serves it. Nobody asks which task it is: what depends on it is asked of the task.
 """
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -3,8 +3,6 @@
 Shapes: B texts, K hypotheses, T target length, N real target positions, P prefix length.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

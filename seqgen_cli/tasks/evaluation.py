@@ -1,7 +1,5 @@
 """What evaluating a classifier and evaluating a language model share: the metrics, and the split as the checkpoint reads it."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from typing import Any, TypeVar

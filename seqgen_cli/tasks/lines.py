@@ -1,7 +1,5 @@
 """Lines of text in and out of a command: files, standard input (a prompt at a terminal), and bytes that are not UTF-8."""
 
-from __future__ import annotations
-
 import io
 import logging
 import sys

@@ -1,7 +1,5 @@
 """Trained models from their checkpoints, ready for text: `seqgen_cli.load`."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass

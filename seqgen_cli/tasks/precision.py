@@ -6,8 +6,6 @@ depends on the model as well as on the machine: the measurement runs the model's
 backward.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Averages the weights of a run's best checkpoints, and keeps the average where it is better than each."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A run's training curves, as PNG files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """seqgen train --dry-run: what a run would cost, without training: parameters, memory, data, and what the budget buys."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -3,8 +3,6 @@
 The smaller decay of the first updates lets the average leave the random initial weights soon, so it is of use in short runs too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 

@@ -8,8 +8,6 @@ Torch's global generator (dropout) is seeded at every step from (seed, update, r
 have drawn, whatever evaluation or decoding drew in between.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Protocol, cast

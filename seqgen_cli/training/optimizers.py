@@ -9,8 +9,6 @@ Parameters with row-sparse gradients go to an optimizer of their own, with the s
 `row_sparse` is None where it has one for them, else why not.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any

@@ -5,8 +5,6 @@ moments do not decay) in updates that do not touch it. torch's SparseAdam correc
 instead, so a row's first steps may be many times lr.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, overload
 

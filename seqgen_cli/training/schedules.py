@@ -4,8 +4,6 @@
 equations n = update + 1 and w is the number of warm-up updates, over which each schedule rises linearly, n / w.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,7 +1,5 @@
 """A training run in progress: its networks, loop, moving average and journal; what it saves, and how it goes on from that."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence

@@ -6,8 +6,6 @@ host never waits (but row-sparse Adam waits all the same, to see which rows were
 host-device synchronisation an update.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

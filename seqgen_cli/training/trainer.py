@@ -1,7 +1,5 @@
 """How long to train, and what to do on the way."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Annotated

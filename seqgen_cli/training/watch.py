@@ -1,7 +1,5 @@
 """The watch over the validation metric: which update was best, and whether patience has run out."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

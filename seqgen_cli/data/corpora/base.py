@@ -1,7 +1,5 @@
 """Where text comes from: the Corpus protocol, and corpora made of corpora."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable

@@ -1,7 +1,5 @@
 """Downloads that show progress and go on where they broke off."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from pathlib import Path

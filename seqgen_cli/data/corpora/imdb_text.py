@@ -1,7 +1,5 @@
 """The reviews of the Large Movie Review Dataset as plain text, for language models: one review a line."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property

@@ -3,8 +3,6 @@
 Nothing is unpacked: members are read as streams, so no name in an archive can write anywhere.
 """
 
-from __future__ import annotations
-
 import re
 import tarfile
 import zipfile

@@ -1,7 +1,5 @@
 """Texts with a class each: what their corpora promise, and the settings that they share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol, runtime_checkable

@@ -1,7 +1,5 @@
 """Lines of UTF-8 files, plain or gzipped: read, counted, paired off."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json

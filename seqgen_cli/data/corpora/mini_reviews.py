@@ -5,8 +5,6 @@ contrast or a concession sets its weaker half against its verdict, intensifiers 
 of word counts stays near chance plus what the plain sentences give away (at most 75 %); one that reads gets all of it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import random
 import re

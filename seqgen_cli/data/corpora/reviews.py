@@ -1,7 +1,5 @@
 """Your own labelled texts: CSV, TSV or JSONL files with a column for the text and one for its class."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Where text comes from: the Corpus protocol, and parallel text files on disk."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

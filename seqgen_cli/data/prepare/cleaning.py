@@ -5,8 +5,6 @@ row in memory: what must be compared across the corpus is a 64-bit hash a row, o
 rows share a hash with probability n^2 / 2^65: one wrongly dropped row in 370,000 corpora of 10 million rows.
 """
 
-from __future__ import annotations
-
 import hashlib
 import unicodedata
 from collections import Counter

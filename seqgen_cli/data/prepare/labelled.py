@@ -4,8 +4,6 @@ Folders, each named by a hash of what made it and shared by all runs that ask fo
 their classes, `vocabulary-*` a tokenizer where one had to be trained, `pieces-*` token ids.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence

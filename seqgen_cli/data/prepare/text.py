@@ -6,8 +6,6 @@ may prepare at once: one works, the others wait and use its result. Text and ids
 an example (its line in the text, its lengths), and while cleaning by 8 bytes a line of the evaluation sets.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What a tokenizer promises, and the settings that make one."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol

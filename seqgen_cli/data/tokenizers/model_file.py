@@ -1,7 +1,5 @@
 """What tokenizers share that are made of the bytes of one file."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path

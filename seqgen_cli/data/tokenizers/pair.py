@@ -1,7 +1,5 @@
 """The tokenizers of a run on disk, whatever their kinds."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a tokenizer is; SentencePiece's, trained here or brought by the user (Kudo and Richardson, 2018); a run's on disk."""
 
-from __future__ import annotations
-
 import io
 import re
 import threading

@@ -3,8 +3,6 @@
 Shapes: B texts, S word pieces, C classes.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Encode once: where the run's encoder is frozen, its features are computed before training and kept for every epoch and run."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any

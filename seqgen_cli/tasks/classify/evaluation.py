@@ -1,7 +1,5 @@
 """seqgen eval on a classifier's checkpoint: its metrics with intervals, its confusions, and plots."""
 
-from __future__ import annotations
-
 import json
 import logging
 import time

@@ -3,8 +3,6 @@
 Shapes: N examples, C classes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Classifying: a text in, its class out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Shapes: L examples (lines, or blocks), N predicted tokens of a batch.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from typing import Any

@@ -1,7 +1,5 @@
 """Text out, from a prompt or from nothing: a trained language model (or an ensemble) with its tokenizer and a way of decoding."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Generating: text from a language model, after a prompt or from nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any

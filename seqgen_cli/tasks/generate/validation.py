@@ -1,7 +1,5 @@
 """Validation of a language model: the likelihood of the split, and a few texts of its own."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """seqgen eval on a translation model's checkpoint, its likelihood and the quality of its translations; or on a file of such."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """Where a translation looked, as PNG files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

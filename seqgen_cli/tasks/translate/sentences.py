@@ -1,7 +1,5 @@
 """Over-long lines: cut into parts that a model can read, and their translations joined again. Lines in windows, with prefixes."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat, zip_longest

@@ -1,7 +1,5 @@
 """Translating: a source in, its translation out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Shapes: B sentences, S source length, K hypotheses, T target length, N real target positions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 

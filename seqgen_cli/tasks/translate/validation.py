@@ -1,7 +1,5 @@
 """Validation of a model that translates: the likelihood of the split, and translations of part of it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What one does: a verb with its object, in the forms that sentences need."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

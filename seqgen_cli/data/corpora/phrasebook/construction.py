@@ -1,7 +1,5 @@
 """A construction: a sentence pattern with slots, and what may fill them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The built-in corpus: sentences of the grammar, streamed without repeating one until all have been seen."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,8 +1,6 @@
 """English morphology: plurals, articles, verb forms, comparison, numbers. Irregular forms stand in the lexicon's tables
 where they belong to one word (child/children, eat ate eaten), and here where they belong to spelling."""
 
-from __future__ import annotations
-
 _VOWELS = "aeiou"
 # One-syllable endings and stressed last syllables that double their consonant before -ing and -ed.
 _DOUBLING = frozenset({"run", "swim", "sit", "get", "cut", "put", "shop", "plan", "stop", "forget"})

@@ -3,8 +3,6 @@
 Verb groups: "5" godan (書く), "1" ichidan (食べる), "s" する and its compounds, "k" 来る.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 VerbGroup = Literal["5", "1", "s", "k"]

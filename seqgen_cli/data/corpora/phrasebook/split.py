@@ -6,8 +6,6 @@ out only where the construction keeps most words of each slot, and where the wor
 and each construction alone is in train.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections import Counter

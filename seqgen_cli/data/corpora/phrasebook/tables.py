@@ -1,7 +1,5 @@
 """Reading words from tables, and choosing among them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TypeVar
 

@@ -3,8 +3,6 @@
 Every kind has a `key` naming it among the fillers of slots. Forms are computed once a word: sentences are then joined strings.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal

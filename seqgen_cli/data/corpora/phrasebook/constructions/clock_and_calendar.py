@@ -1,7 +1,5 @@
 """Clock times, dates and weekdays."""
 
-from __future__ import annotations
-
 from seqgen_cli.data.corpora.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.corpora.phrasebook.english import capital
 from seqgen_cli.data.corpora.phrasebook.lexicon import nouns, people, places, times

@@ -1,7 +1,5 @@
 """Comparing things, people and places, and saying what they are like."""
 
-from __future__ import annotations
-
 from seqgen_cli.data.corpora.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.corpora.phrasebook.constructions.negation import DESCRIBED, DESCRIBING
 from seqgen_cli.data.corpora.phrasebook.english import capital

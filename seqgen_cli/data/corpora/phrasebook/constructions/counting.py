@@ -1,7 +1,5 @@
 """How many there are, and how many one buys, has or orders."""
 
-from __future__ import annotations
-
 from seqgen_cli.data.corpora.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.corpora.phrasebook.english import capital
 from seqgen_cli.data.corpora.phrasebook.lexicon import nouns, people, places, times

@@ -1,7 +1,5 @@
 """Places and the ways to them."""
 
-from __future__ import annotations
-
 from seqgen_cli.data.corpora.phrasebook import english
 from seqgen_cli.data.corpora.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.corpora.phrasebook.english import capital

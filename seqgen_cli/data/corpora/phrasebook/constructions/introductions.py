@@ -1,7 +1,5 @@
 """Who people are, what they do and like."""
 
-from __future__ import annotations
-
 from seqgen_cli.data.corpora.phrasebook.action import Action
 from seqgen_cli.data.corpora.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.corpora.phrasebook.english import capital, with_article

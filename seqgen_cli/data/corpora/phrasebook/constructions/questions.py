@@ -1,7 +1,5 @@
 """Questions with their answers."""
 
-from __future__ import annotations
-
 from seqgen_cli.data.corpora.phrasebook.action import Action
 from seqgen_cli.data.corpora.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.corpora.phrasebook.english import capital

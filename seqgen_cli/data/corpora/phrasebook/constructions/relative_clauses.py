@@ -1,7 +1,5 @@
 """Nouns described by clauses."""
 
-from __future__ import annotations
-
 from seqgen_cli.data.corpora.phrasebook.action import Action
 from seqgen_cli.data.corpora.phrasebook.construction import Pair, collect, construction
 from seqgen_cli.data.corpora.phrasebook.constructions.negation import DESCRIBED, DESCRIBING

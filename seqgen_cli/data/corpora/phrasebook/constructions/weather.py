@@ -1,7 +1,5 @@
 """Weather, and what one does because of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from seqgen_cli.data.corpora.phrasebook.action import Action

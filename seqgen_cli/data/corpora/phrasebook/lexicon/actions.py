@@ -1,7 +1,5 @@
 """What people do: verbs with the objects that make sense for them, and verbs that need none."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from seqgen_cli.data.corpora.phrasebook.action import Action

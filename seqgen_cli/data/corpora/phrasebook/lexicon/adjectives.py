@@ -1,7 +1,5 @@
 """Adjectives, each with the topics of the nouns it may describe. な-adjectives are listed without な."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from seqgen_cli.data.corpora.phrasebook.tables import entries

@@ -1,7 +1,5 @@
 """This, that, and that over there."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from seqgen_cli.data.corpora.phrasebook.words import Noun, Word

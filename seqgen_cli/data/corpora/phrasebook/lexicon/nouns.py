@@ -1,7 +1,5 @@
 """Nouns by topic. A table's entries are `Japanese English`, or `Japanese English/irregular plural`; `_` is a space."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from seqgen_cli.data.corpora.phrasebook.tables import entries

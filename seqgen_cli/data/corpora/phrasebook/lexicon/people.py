@@ -1,7 +1,5 @@
 """People: pronouns, the family, friends by name, strangers by name, and the relatives of others."""
 
-from __future__ import annotations
-
 from typing import Literal, cast
 
 from seqgen_cli.data.corpora.phrasebook.lexicon.nouns import read

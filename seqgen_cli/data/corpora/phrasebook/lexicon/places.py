@@ -1,7 +1,5 @@
 """Places, with the preposition for being there and what is done there; cities with the warmth of their seasons."""
 
-from __future__ import annotations
-
 from seqgen_cli.data.corpora.phrasebook.tables import entries, named, phrases
 from seqgen_cli.data.corpora.phrasebook.words import Place, Word
 

@@ -1,7 +1,5 @@
 """Times, dates, numbers and prices."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Verbs: `Japanese group English [past [participle]]`, a line each; `_` is a space. Groups as in japanese.py."""
 
-from __future__ import annotations
-
 from typing import cast
 
 from seqgen_cli.data.corpora.phrasebook.japanese import VerbGroup
