@@ -1,7 +1,17 @@
 """The errors that reach a user, one or two sentences saying what was wrong, where, and what to do; and small words for them."""
 
 import difflib
+import errno
 from collections.abc import Collection, Iterable
+
+_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOENT: "no such file or folder",
+}
 
 
 class SeqgenError(Exception):
@@ -34,3 +44,18 @@ def join_and(words: Iterable[str]) -> str:
 
 def _join(words: list[str], last: str) -> str:
     return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def sentence(error: BaseException) -> str:
+    """What to tell the user of a failure."""
+    if isinstance(error, SeqgenError):
+        return str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+        return (
+            "out of memory. Use smaller batches (batching.*) with trainer.accumulate, a smaller model, or runtime.precision=bf16."
+        )
+    if isinstance(error, OSError) and error.errno in _DISK:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{_DISK[error.errno]}."
+    first = (str(error).strip().splitlines() or ["no message"])[0]
+    return f"unexpected {type(error).__name__}: {first} (--debug shows where)"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from seqgen_cli.data.corpora.text import TextCorpus
+from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.data.prepare.cleaning import StandardCleaning
-from seqgen_cli.data.prepare.prepared import Prepared
 from seqgen_cli.data.prepare.text import prepare
 from seqgen_cli.data.tokenizers.sentencepiece import SentencePiece
 

@@ -11,7 +11,7 @@ from torch import nn
 from seqgen_cli.bench.synthetic import SyntheticWords
 from seqgen_cli.config import build
 from seqgen_cli.config.compose import Config
-from seqgen_cli.data.prepare.prepared import Prepared
+from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.runtime.process import Runtime
 
 _log = logging.getLogger(__name__)

@@ -13,8 +13,7 @@ from importlib.metadata import version
 
 from seqgen_cli.cli.grammar import Request, parse
 from seqgen_cli.cli.helptext import command_page, overview
-from seqgen_cli.cli.outcome import file_to_write, sentence, write_figures
-from seqgen_cli.errors import SeqgenError
+from seqgen_cli.errors import SeqgenError, sentence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +63,8 @@ def _run(request: Request) -> int:
         return sweep(request.command, request.overrides, request.debug)
     from seqgen_cli.config import build
     from seqgen_cli.config.compose import compose
-    from seqgen_cli.runtime import logs, process
+    from seqgen_cli.report.tables import file_to_write, write_figures
+    from seqgen_cli.runtime import process
 
     config = compose(request.command, request.overrides)
     if config.get("continue"):
@@ -75,7 +75,7 @@ def _run(request: Request) -> int:
         print(OmegaConf.to_yaml(config), end="")
         return 0
     build.check(config)
-    logs.start_logging(request.debug)
+    process.start_logging(request.debug)
     place = file_to_write("--json", config.get("json"))
     file_to_write("--output", config.get("output_file"))
     try:

@@ -21,14 +21,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from seqgen_cli.cli import outcome
+from seqgen_cli import errors
 from seqgen_cli.cli.grammar import quote
 from seqgen_cli.cli.hydra_main import hydra_main
 from seqgen_cli.config import build
 from seqgen_cli.config.compose import amended, explain, with_choices
 from seqgen_cli.errors import RequestError, SeqgenError
-from seqgen_cli.report.tables import show
-from seqgen_cli.runtime import logs
+from seqgen_cli.report.tables import file_to_write, show, write_figures
+from seqgen_cli.runtime import process
 from seqgen_cli.runtime import process as runtime
 
 _QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null", "hydra.sweep.subdir=.")
@@ -43,7 +43,7 @@ def sweep(command: str, overrides: Sequence[str], debug: bool) -> int:
     """
     if runtime.world_size() > 1:
         raise RequestError("-m cannot run under torchrun. Start one process, and give each job its GPUs by a Hydra launcher.")
-    place = outcome.file_to_write("--json", _given(overrides, "json"))
+    place = file_to_write("--json", _given(overrides, "json"))
     swept = [override for override in overrides if not override.startswith("json=")]
     name = hashlib.sha256(json.dumps([command, *sorted(swept)]).encode()).hexdigest()[:8]
     folder = Path(_given(overrides, "runtime.runs_folder") or "runs") / "sweeps" / name
@@ -61,7 +61,7 @@ def sweep(command: str, overrides: Sequence[str], debug: bool) -> int:
     ]
     _report(results, folder)
     if place is not None:
-        outcome.write_figures(place, results)
+        write_figures(place, results)
     return 1 if any(result["error"] for result in results) else 0
 
 
@@ -76,7 +76,7 @@ def _given(overrides: Sequence[str], key: str) -> str | None:
 def job(config: DictConfig) -> None:
     """One job of a sweep: run the command, and leave what came of it in the sweep's folder."""
     hydra = HydraConfig.get()
-    logs.start_logging(hydra.verbose is True)
+    process.start_logging(hydra.verbose is True)
     overrides = [str(override) for override in hydra.overrides.task]
     result: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "figures": {}, "error": None}
     print(f"seqgen: job {hydra.job.num}: {' '.join(overrides)}", file=sys.stderr)
@@ -89,12 +89,12 @@ def job(config: DictConfig) -> None:
     except Exception as error:
         if hydra.verbose is True:
             traceback.print_exc()
-        result["error"] = outcome.sentence(error)
+        result["error"] = errors.sentence(error)
         print(f"seqgen: job {hydra.job.num} failed: {result['error']}", file=sys.stderr)
         if isinstance(error, SeqgenError) and error.exit_code > _SIGNALLED:
             raise SystemExit(error.exit_code) from error  # the user wants the whole sweep to stop
     path = Path(hydra.sweep.dir) / "jobs" / f"{hydra.job.num}.json"
-    outcome.write_figures(path, result)
+    write_figures(path, result)
 
 
 def _report(results: Sequence[Mapping[str, Any]], folder: Path) -> None:

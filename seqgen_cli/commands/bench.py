@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from seqgen_cli.bench import objective as bench_objective
-from seqgen_cli.bench.decoding import cost_of_decoding
 from seqgen_cli.bench.material import material, parameter_counts
+from seqgen_cli.bench.model import Bench, cost_beside_mle, cost_of_decoding, cost_of_training
 from seqgen_cli.bench.output import LayerBench, measure
-from seqgen_cli.bench.training import Bench, cost_beside_mle, cost_of_training
 from seqgen_cli.config import build
 from seqgen_cli.config.compose import Config
 from seqgen_cli.errors import RequestError

@@ -12,7 +12,7 @@ import numpy as np
 
 from seqgen_cli.config import build
 from seqgen_cli.config.compose import Config
-from seqgen_cli.data.prepare.prepared import Prepared
+from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.errors import RequestError
 from seqgen_cli.report.tables import count, show
 

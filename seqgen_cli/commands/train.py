@@ -8,11 +8,10 @@ from typing import Any
 
 from seqgen_cli.config import build
 from seqgen_cli.config.compose import Config
-from seqgen_cli.runtime import logs
+from seqgen_cli.runtime import process
 from seqgen_cli.training import dry_run
 from seqgen_cli.training.averaging import average_best
-from seqgen_cli.training.curves import curves
-from seqgen_cli.training.journal import finite
+from seqgen_cli.training.journal import curves, finite
 from seqgen_cli.training.session import Session
 from seqgen_cli.training.signals import InterruptedTrainingError, Interruption, StoppedError
 from seqgen_cli.training.start import Start
@@ -31,7 +30,7 @@ def run(config: Config) -> dict[str, Any]:
     prepared = build.prepared(config, runtime, start.tokenizers, report=_log.info)
     if config.get("dry_run"):
         return dry_run.report(config, trainer, runtime, start, prepared)
-    log = logs.log_to(start.run) if runtime.is_main else None
+    log = process.log_to(start.run) if runtime.is_main else None
     session = Session(config, trainer, runtime, start, prepared)
     try:
         with Interruption() as interruption:
@@ -40,7 +39,7 @@ def run(config: Config) -> dict[str, Any]:
     finally:
         session.close()
         if log is not None:
-            logs.stop_log(log)
+            process.stop_log(log)
 
 
 def _train(session: Session, interruption: Interruption) -> None:

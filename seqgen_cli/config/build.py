@@ -17,7 +17,7 @@ from seqgen_cli.config.compose import plain
 from seqgen_cli.config.groups import PASSED, parts, place, resolve
 from seqgen_cli.config.listing import group_choices, groups, read_settings
 from seqgen_cli.config.settings import TOP_LEVEL
-from seqgen_cli.data.prepare.prepared import Prepared
+from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.errors import RequestError, did_you_mean
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.runtime.process import Runtime

@@ -4,10 +4,11 @@ Shapes: n examples, k sides.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -198,3 +199,30 @@ def _lengths(side: Side | None) -> np.ndarray | None:
 def _seed(*parts: int | str) -> int:
     """31 random bits that depend on the parts alone."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=4).digest(), "little") >> 1
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data ready to be read.
+
+    Args:
+        splits: "train", "valid" and "test", as far as the corpus has them: each a Dataset, or a LabelledDataset.
+        source_tokenizer, target_tokenizer: TextTokenizers, one object when joint, the source's None where there is no
+            source; for labelled texts the encoder's tokenizer, and the Labels in place of the target's.
+        source_language, target_language: the corpus's.
+        target_counts_V: int64, how often each target id occurs in training, `</s>` included, each pair counted once;
+            None without a training split.
+        fingerprint: a hash of all that a model can see of the data; equal only when training would be.
+        report: what was done, in lines for people: rows dropped by each rule, sizes, unknown tokens.
+        unknown_rates: of each split, the share of target tokens (`</s>` counted) that the vocabulary does not know.
+    """
+
+    splits: Mapping[str, Any]
+    source_tokenizer: Any
+    target_tokenizer: Any
+    source_language: str | None
+    target_language: str | None
+    target_counts_V: np.ndarray | None
+    fingerprint: str
+    report: list[str]
+    unknown_rates: Mapping[str, float] = field(default_factory=dict)

@@ -1,10 +1,15 @@
-"""Results as a table on stdout."""
+"""Results as a table on stdout, and as a JSON file."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+
+from seqgen_cli.errors import RequestError
 
 _WIDTH = 10_000  # where stdout is a file: nothing is folded, and a table is only as wide as it needs
 
@@ -28,3 +33,17 @@ def show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes
 def count(number: float) -> str:
     """A count with thousands separated: 25,428,800; small rates keep three digits: 4.27."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def file_to_write(flag: str, name: str | None) -> Path | None:
+    """The file that a flag asks to write, refused before any work where that cannot be."""
+    if name is not None and not Path(name).absolute().parent.is_dir():
+        raise RequestError(f"{flag} {name}: its folder does not exist.")
+    return Path(name) if name is not None else None
+
+
+def write_figures(place: Path, figures: Any) -> None:
+    """Write the figures as JSON; a reader never sees half a file."""
+    temporary = place.with_name(f".{place.name}.part")
+    temporary.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(place)

@@ -7,8 +7,10 @@ RANK, WORLD_SIZE and LOCAL_RANK; without them there is one process, and every co
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import random
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -21,8 +23,9 @@ import torch.distributed as dist
 from annotated_types import Ge, doc
 from pydantic import StringConstraints
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from seqgen_cli.errors import RequestError
+from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.runtime import devices
 from seqgen_cli.runtime.devices import Precision
 
@@ -231,3 +234,47 @@ def shut_down() -> None:
         # waits for that lock, and both hang: leave it the time to be done.
         time.sleep(0.2)
         dist.destroy_process_group()
+
+
+class _BarHandler(logging.Handler):
+    """Writes to stderr without breaking a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def start_logging(debug: bool = False) -> None:
+    """Log messages of seqgen go to stderr: from rank 0 all from INFO up, from the others warnings."""
+    logger = logging.getLogger("seqgen_cli")
+    logger.propagate = False
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    logger.setLevel(logging.DEBUG if debug else logging.INFO if is_main() else logging.WARNING)
+    handler = _BarHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+
+
+def log_to(folder: Path) -> logging.Handler:
+    """Also write the log to folder/train.log, with times. Call `stop_log` with what it returns when the run ends.
+
+    Raises:
+        SeqgenError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
+    except OSError as error:
+        raise SeqgenError(
+            f"{folder} cannot be written ({error.strerror}). Choose another place with runtime.runs_folder=PATH."
+        ) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger("seqgen_cli").addHandler(handler)
+    return handler
+
+
+def stop_log(handler: logging.Handler) -> None:
+    """Close a log opened by `log_to`."""
+    logging.getLogger("seqgen_cli").removeHandler(handler)
+    handler.close()

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from seqgen_cli.data.prepare.prepared import Prepared
+from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.errors import RequestError
 from seqgen_cli.metrics.base import higher_is_better
 from seqgen_cli.runtime.process import Runtime

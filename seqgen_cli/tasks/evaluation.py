@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from seqgen_cli.config import build
 from seqgen_cli.config.compose import Config, as_config, merged, plain
 from seqgen_cli.config.groups import resolve
-from seqgen_cli.data.prepare.prepared import Prepared
+from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.errors import RequestError, join_and
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.base import task_for

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from seqgen_cli.data.batching import Batching, evaluation_batches
-from seqgen_cli.data.prepare.prepared import Prepared
+from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.metrics.perplexity import perplexity
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.runtime.process import Runtime

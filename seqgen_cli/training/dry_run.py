@@ -10,7 +10,7 @@ from seqgen_cli.config import build
 from seqgen_cli.config.compose import Config
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import TrainStream
-from seqgen_cli.data.prepare.prepared import Prepared
+from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives.base import Progress
 from seqgen_cli.runtime.process import Runtime

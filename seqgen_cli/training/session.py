@@ -20,7 +20,7 @@ from seqgen_cli.config import build
 from seqgen_cli.config.compose import Config, plain
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import TrainStream
-from seqgen_cli.data.prepare.prepared import Prepared
+from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.data.tokenizers.pair import save_pair
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.rows import make_dense
@@ -37,8 +37,7 @@ from seqgen_cli.training.ema import MovingAverage
 from seqgen_cli.training.journal import Bar, Journal
 from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.start import Start
-from seqgen_cli.training.trainer import Trainer
-from seqgen_cli.training.watch import Watch
+from seqgen_cli.training.trainer import Trainer, Watch
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from seqgen_cli.bench import decoding, training
+from seqgen_cli.bench import decoding
+from seqgen_cli.bench import model as training
 from seqgen_cli.bench import objective as bench_objective
 from seqgen_cli.bench import output as bench_output
 from seqgen_cli.bench.material import material, networks_of

@@ -15,8 +15,8 @@ import torch
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import BySentences, ByTokens, TrainStream, evaluation_batches
 from seqgen_cli.data.corpora.text import TextCorpus
+from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.data.prepare.cleaning import StandardCleaning
-from seqgen_cli.data.prepare.prepared import Prepared
 from seqgen_cli.data.prepare.text import prepare
 from seqgen_cli.errors import RequestError
 from tests.corpus_files import AS_IS, SMALL, sentences

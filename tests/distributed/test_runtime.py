@@ -18,8 +18,7 @@ from seqgen_cli.checkpoints.folder import run_name
 from seqgen_cli.config.compose import compose, plain
 from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.runtime import devices
-from seqgen_cli.runtime.logs import log_to, start_logging, stop_log
-from seqgen_cli.runtime.process import Runtime, shut_down
+from seqgen_cli.runtime.process import Runtime, log_to, shut_down, start_logging, stop_log
 from seqgen_cli.tasks import precision
 from tests.distributed.ranks import on_two_ranks
 

@@ -112,7 +112,7 @@ def test_a_target_must_be_a_class_of_its_groups_own_package(checkpoint: Path, ta
         ("data", "seqgen_cli.data.prepare.cleaning.StandardCleaning"),
         ("cleaning", "seqgen_cli.data.corpora.text.TextCorpus"),
         ("runtime", "seqgen_cli.runtime.process.Path"),
-        ("trainer", "seqgen_cli.training.watch.Watch"),
+        ("trainer", "seqgen_cli.training.trainer.Watch"),
         ("optimizer", "seqgen_cli.training.trainer.Trainer"),
         ("metrics", "seqgen_cli.metrics.base.Figure"),
         ("nothing", "seqgen_cli.models.transformer.Transformer"),

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from seqgen_cli.data.corpora.text import TextCorpus
+from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.data.prepare import store
 from seqgen_cli.data.prepare.cleaning import StandardCleaning
-from seqgen_cli.data.prepare.prepared import Prepared
 from seqgen_cli.data.prepare.text import prepare
 from seqgen_cli.data.tokenizers.sentencepiece import SentencePiece
 from seqgen_cli.errors import RequestError, SeqgenError

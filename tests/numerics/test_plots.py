@@ -16,7 +16,7 @@ from seqgen_cli.errors import RequestError
 from seqgen_cli.report import drawing
 from seqgen_cli.tasks.translate import plots as translation_plots
 from seqgen_cli.tasks.translate.plots import alignment_plot
-from seqgen_cli.training import curves
+from seqgen_cli.training import journal
 
 SOURCE = ["▁駅", "は", "どこ", "ですか", "。", "</s>"]
 TARGET = ["▁Where", "▁is", "$5", "?"]
@@ -88,7 +88,7 @@ def test_curves_draw_each_quantity_once(tmp_path):
     records = [{"update": i, "tokens": 100 * i, "loss": 5 / (1 + i), "time": "12:00", "seconds": 2.0 * i} for i in range(1, 80)]
     records.append({"update": 79, "tokens": 7900, "valid_perplexity": 3.5, "valid_bleu": 20.1, "valid_ter": None})
     log.write_text("\n".join(map(json.dumps, records)) + "\n", encoding="utf-8")
-    drawn = curves.curves(log, tmp_path / "plots")
+    drawn = journal.curves(log, tmp_path / "plots")
     assert [path.name for path in drawn] == ["loss.png", "valid_bleu.png", "valid_perplexity.png"]
     assert sorted((tmp_path / "plots").iterdir()) == drawn
     assert all(imread(path).std() > 0.01 for path in drawn)  # not an empty page
@@ -96,8 +96,8 @@ def test_curves_draw_each_quantity_once(tmp_path):
 
 def test_points_pair_each_value_with_its_own_axis_value():
     records = [{"update": 1, "loss": 4.0}, {"update": 2, "lr": 0.1}, {"update": 3, "loss": 2.0, "tokens": 9}]
-    assert curves._points(records, "update", "loss").tolist() == [[1, 4.0], [3, 2.0]]
-    assert curves._points(records, "tokens", "loss").tolist() == [[9, 2.0]]
+    assert journal._points(records, "update", "loss").tolist() == [[1, 4.0], [3, 2.0]]
+    assert journal._points(records, "tokens", "loss").tolist() == [[9, 2.0]]
 
 
 def test_drawing_leaves_pyplot_alone():

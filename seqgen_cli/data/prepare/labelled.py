@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from seqgen_cli.data.corpora.labelled import Example, LabelledCorpus
+from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.data.labelled import LabelledDataset
 from seqgen_cli.data.prepare import store
 from seqgen_cli.data.prepare.cleaning import chunks
-from seqgen_cli.data.prepare.prepared import Prepared
 from seqgen_cli.data.prepare.store import RaggedWriter, Text, TextWriter, save_array
 from seqgen_cli.data.tokenizers.labels import Labels
 from seqgen_cli.data.tokenizers.wordpieces import EncoderTokenizer, WordPieces

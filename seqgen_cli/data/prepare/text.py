@@ -16,10 +16,9 @@ import numpy as np
 
 from seqgen_cli.data.blocks import BlockDataset
 from seqgen_cli.data.corpora.base import SIDES, Corpus, RunningText, running_text, sides_of
-from seqgen_cli.data.dataset import Dataset, Sampling, open_side
+from seqgen_cli.data.dataset import Dataset, Prepared, Sampling, open_side
 from seqgen_cli.data.prepare import store, token_store
 from seqgen_cli.data.prepare.cleaning import StandardCleaning
-from seqgen_cli.data.prepare.prepared import Prepared
 from seqgen_cli.data.prepare.store import Text
 from seqgen_cli.data.prepare.text_store import parts, store_text
 from seqgen_cli.data.prepare.token_store import store_tokens

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from seqgen_cli.config.compose import Config
+from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.data.labelled import LabelledDataset
 from seqgen_cli.data.prepare import store
 from seqgen_cli.data.prepare.features import FeatureStore
-from seqgen_cli.data.prepare.prepared import Prepared
 from seqgen_cli.models.base import Encoder
 from seqgen_cli.runtime.process import Runtime
 

@@ -9,8 +9,8 @@ import numpy as np
 from seqgen_cli.config import build
 from seqgen_cli.config.signatures import missing_members
 from seqgen_cli.data.corpora.labelled import LabelledCorpus
+from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.data.prepare.labelled import prepare_labelled
-from seqgen_cli.data.prepare.prepared import Prepared
 from seqgen_cli.data.tokenizers.wordpieces import WordPieces
 from seqgen_cli.models.base import Classifier
 from seqgen_cli.runtime.process import Runtime

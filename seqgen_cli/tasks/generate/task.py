@@ -10,8 +10,8 @@ from seqgen_cli.config import build
 from seqgen_cli.config.fitness import choices_of, owner
 from seqgen_cli.data.corpora.base import TargetSide
 from seqgen_cli.data.corpora.lines import read_lines
+from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.data.prepare.cleaning import chunks
-from seqgen_cli.data.prepare.prepared import Prepared
 from seqgen_cli.data.prepare.text import prepare
 from seqgen_cli.errors import RequestError, join_or
 from seqgen_cli.runtime.process import Runtime
@@ -19,8 +19,33 @@ from seqgen_cli.tasks.base import Task
 from seqgen_cli.tasks.ensemble import WINDOW, Scored, fits_text, generates
 from seqgen_cli.tasks.generate.evaluation import evaluate
 from seqgen_cli.tasks.generate.generator import TextGenerator, is_running_text, open_generator
-from seqgen_cli.tasks.generate.validation import LanguageModelValidation
-from seqgen_cli.tasks.validation import Trained
+from seqgen_cli.tasks.validation import Trained, Validation
+
+
+class LanguageModelValidation(Validation):
+    """Writes a few texts of the model's own as well. What is drawn depends on the decoder's seed alone, so that one
+    validation's texts compare with the next one's.
+
+    Args:
+        decoder: a decoding choice, as configured.
+        samples: how many texts.
+        running: whether the training data are running text.
+    """
+
+    def __init__(self, trained: Trained, decoder: Any, samples: int, running: bool) -> None:
+        super().__init__(trained)
+        self.decoder, self.samples, self.running = decoder, samples, running
+
+    def quality(self, place: Path) -> dict[str, float]:
+        """Write the texts to `place`, a line each; nothing more is measured."""
+        if self.runtime.is_main and self.samples:
+            networks, tokenizer = [(self.model, self.output)], self.prepared.target_tokenizer
+            generator = TextGenerator(networks, tokenizer, self.decoder, self.runtime, running=self.running)
+            with self._evaluating():
+                texts = [generation.text for generation in generator.generate([""] * self.samples)]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+        return {}
 
 
 class Generating(Task):

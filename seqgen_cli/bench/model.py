@@ -18,6 +18,8 @@ from seqgen_cli.config.compose import Config
 from seqgen_cli.config.listing import read_settings
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import TrainStream
+from seqgen_cli.decoding.base import Specials
+from seqgen_cli.decoding.steps import generate
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives.base import Progress
 from seqgen_cli.runtime.meters import PeakMemory, timed
@@ -158,3 +160,21 @@ def _matmul_sizes(networks: Networks, targets: Sequence[int]) -> list[tuple[int,
     width = networks.model.hidden_size
     positions = int(np.median(targets))
     return [(positions, width, 4 * width), (positions, width, networks.output.vocab_size), (_SQUARE, _SQUARE, _SQUARE)]
+
+
+def cost_of_decoding(settings: Bench, networks: Networks, material: Material, runtime: Runtime) -> dict[str, Any]:
+    """Sentences a second of greedy search and beam search, on this process alone; every output has the same length."""
+    if not settings.sentences:
+        return {}
+    network = (networks.model.eval(), networks.output.eval())
+    batch = material.dataset.batch(np.arange(min(settings.sentences, len(material.dataset)))).to(runtime.device)
+    length = settings.decode_length or max(1, round(float(material.dataset.target_lengths_n.mean())))
+    fixed = {"min_length": length, "max_length_factor": 0.0, "max_length_offset": length}
+    figures: dict[str, Any] = {"decode_length": length}
+    for name, choice, more in (("greedy", "greedy", {}), ("beam", "beam", {"beam_size": settings.beam_size})):
+        decoder = build.make({**read_settings(f"decoding/{choice}"), **fixed, **more}, "decoding")
+        decode = partial(generate, [network], decoder, batch, Specials.of(material.target_tokenizer))
+        with runtime.autocast():
+            decode()  # warm-up
+            figures[f"{name}_sentences_per_second"] = len(batch) / timed(decode, runtime.device)
+    return {**figures, "beam_size": settings.beam_size}
