@@ -54,7 +54,7 @@ def settle_precision(runtime: Runtime, networks: Networks, batch: Callable[[int]
 
     Args:
         networks: on the runtime's device. In training mode their backward pass is timed too.
-        batch: makes one of at most this many rows, of those that they will read, or of made-up ones (`stand_in`).
+        batch: makes one of at most this many rows, of those that they will read; None: of made-up texts of 32 tokens.
         kept: the precision of the run that goes on, which it keeps; nothing is measured then.
     """
     if kept is not None:
@@ -62,7 +62,7 @@ def settle_precision(runtime: Runtime, networks: Networks, batch: Callable[[int]
     elif runtime.device == torch.device("meta"):  # nothing is computed there
         runtime.settle("fp32" if runtime.precision_is_open else runtime.precision)
     elif runtime.precision_is_open or runtime.precision == "bf16":
-        _settle_by_measuring(runtime, networks, batch)
+        _settle_by_measuring(runtime, networks, batch or partial(stand_in, *networks[0]))
     cells = any(isinstance(module, nn.RNNBase) for network in networks for part in network for module in part.modules())
     if cells and runtime.precision in ("bf16", "fp16"):
         kind = "float32 (TF32)" if devices.cell_precision(runtime.device, runtime.precision) == "tf32" else "float32"
