@@ -49,7 +49,9 @@ class Rates:
         return "bf16" if self.bf16 > _MARGIN * self.fp32 else "fp32"
 
 
-def settle_precision(runtime: Runtime, networks: Networks, batch: Callable[[int], Batch], kept: Precision | None = None) -> None:
+def settle_precision(
+    runtime: Runtime, networks: Networks, batch: Callable[[int], Batch] | None = None, kept: Precision | None = None
+) -> None:
     """Give the runtime the precision that `auto` stands for, the same on all ranks; say so, and where a bf16 asked for is slow.
 
     Args:
