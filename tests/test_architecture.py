@@ -136,6 +136,43 @@ def test_no_import_leads_back() -> None:
         assert list(TopologicalSorter(graph).static_order())
 
 
+TASKS = frozenset(path.parent.name for path in PACKAGE.glob("tasks/*/task.py"))
+OWN_TASK = {f"commands/{name}.py": name for name in TASKS} | {"commands/eval.py": "translate"}
+"""The commands that apply one task's models; eval also scores files of translations, without a model."""
+
+
+def asks_for_the_task(tree: ast.AST, mine: str | None) -> list[int]:
+    """Lines that ask which task there is: a task's name in a comparison, an attribute that tells tasks apart, or the import of
+    what only one of them has (of another one than `mine`)."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            texts = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+            found += [node.lineno] if texts & TASKS else []
+        elif isinstance(node, ast.Attribute) and node.attr == "classifies":
+            found.append(node.lineno)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "isinstance"):
+            asked = ast.unparse(node)
+            told = ("'classifies'", "'reads_source'", "LabelledDataset", "LabelledCorpus", "Labels", "Classifier")
+            found += [node.lineno] if any(word in asked for word in told) else []
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("seqgen_cli.tasks."):
+            other = node.module.split(".")[2]
+            found += [node.lineno] if other in TASKS and other != mine else []
+    return sorted(found)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if room(path) != "tasks"], ids=label)
+def test_nobody_else_asks_which_task_it_is(path: Path) -> None:
+    assert asks_for_the_task(parsed(path), OWN_TASK.get(label(path))) == []
+
+
+def test_a_question_for_the_task_is_seen() -> None:
+    source = "if task.name == 'classify': pass\nx = model.classifies\ny = isinstance(data, LabelledDataset)\nprint('translate')\n"
+    source += "from seqgen_cli.tasks.translate.translator import Translator\nfrom seqgen_cli.tasks.base import Task\n"
+    assert asks_for_the_task(ast.parse(source), None) == [1, 2, 3, 5]
+    assert asks_for_the_task(ast.parse(source), "translate") == [1, 2, 3]
+
+
 def test_the_page_names_every_room_and_nothing_else() -> None:
     page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
     rows = {name for line in page.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)/?`", line.split("|")[1])}
