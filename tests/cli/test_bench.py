@@ -8,8 +8,7 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from seqgen_cli.bench import decoding
-from seqgen_cli.bench import model as training
+from seqgen_cli.bench import model as bench_model
 from seqgen_cli.bench import objective as bench_objective
 from seqgen_cli.bench import output as bench_output
 from seqgen_cli.bench.material import material, networks_of
@@ -97,12 +96,12 @@ def test_operations_of_a_step_are_six_for_each_weight_and_position():
         size["encoder"] * batch.source_BS.numel() + size["decoder"] * batch.targets_BT.numel() + 30 * 16 * len(batch.targets_N)
     )
     assert min(size.values()) > 0
-    np.testing.assert_allclose(training.step_flops(config, reads, [batch]), [expected], rtol=0.05)
+    np.testing.assert_allclose(bench_model.step_flops(config, reads, [batch]), [expected], rtol=0.05)
 
 
 def test_rates_follow_from_the_times_of_the_steps_after_warm_up(monkeypatch):
     seconds = iter([1.0, 2.0, 4.0])
-    monkeypatch.setattr(training, "timed", lambda work, device: (work(), next(seconds))[1])
+    monkeypatch.setattr(bench_model, "timed", lambda work, device: (work(), next(seconds))[1])
     config = composed(*SMALL["transformer"], "bench.sentences=0")
     figures = bench.run(config)
     reads = material_of(config)
@@ -114,7 +113,7 @@ def test_rates_follow_from_the_times_of_the_steps_after_warm_up(monkeypatch):
     assert figures["step_seconds"] == 2.0
     assert figures["train_tokens_per_second"] == sorted(n / took for n, took in zip(targets, (1, 2, 4), strict=True))[1]
     assert figures["train_source_tokens_per_second"] == sum(sources) / 7
-    assert figures["train_flops_per_second"] == sum(training.step_flops(config, reads, batches)) / 7
+    assert figures["train_flops_per_second"] == sum(bench_model.step_flops(config, reads, batches)) / 7
 
 
 @pytest.mark.parametrize("objective", ["reinforce", "minimum_risk"])
@@ -185,8 +184,8 @@ def test_synthetic_sentences_have_texts_of_words_that_differ():
 
 def test_every_output_has_the_length_asked_for(monkeypatch):
     seen = []
-    generate = decoding.generate
-    monkeypatch.setattr(decoding, "generate", lambda *given: seen.append(generate(*given)))
+    generate = bench_model.generate
+    monkeypatch.setattr(bench_model, "generate", lambda *given: seen.append(generate(*given)))
     bench.run(composed(*SMALL["transformer"], "bench.decode_length=9", "bench.steps=1"))
     assert len(seen) == 4  # greedy and beam, each once to warm up
     assert all((hypotheses.lengths_BK == 9).all() for hypotheses in seen)
@@ -215,7 +214,7 @@ def test_batches_of_a_data_set(tmp_path):
 def test_a_classifier_is_timed_in_texts_and_its_encoding_by_itself(monkeypatch, tmp_path, capsys):
     pytest.importorskip("transformers")
     seconds = itertools.cycle([1.0, 2.0, 4.0])
-    monkeypatch.setattr(training, "timed", lambda work, device: (work(), next(seconds))[1])
+    monkeypatch.setattr(bench_model, "timed", lambda work, device: (work(), next(seconds))[1])
     words = ["model=bert_gru", "model.encoder=tiny", "model.gru_hidden=4", "model.max_length=12"]
     words += ["data=mini_reviews", "data.train_size=50"]
     words += ["data.valid_size=2", "data.test_size=2", "batching.sentences=8", "bench.warmup=1", "bench.steps=3"]
