@@ -4,7 +4,7 @@ Shapes: n examples, k sides.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -226,3 +226,9 @@ class Prepared:
     fingerprint: str
     report: list[str]
     unknown_rates: Mapping[str, float] = field(default_factory=dict)
+
+
+def spread(count: int, wanted: int) -> Iterator[int]:
+    """`wanted` of the numbers 0 .. count - 1 (all, where there are fewer), evenly spread."""
+    wanted = min(wanted, count)
+    return (number * count // wanted for number in range(wanted))

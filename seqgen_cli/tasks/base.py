@@ -34,16 +34,18 @@ class Task:
     """The command that applies its models; `seqgen_cli.load` takes that command's settings."""
     holds: ClassVar[str]
     """What a checkpoint of it is called: "a translation model"."""
-    does: ClassVar[str]
-    """What its models do: "reads a source". Their kind: "models that translate"."""
     kind: ClassVar[str]
+    """What its models are called: "models that translate"."""
+    does: ClassVar[str]
+    """What its models do: "reads a source"."""
     writes: ClassVar[bool] = False
     """Whether its models generate text."""
     reads_source: ClassVar[bool] = True
-    """Whether they have a source, and so a tokenizer for it."""
+    """Whether its models have a source, and so a tokenizer for it."""
     unit: ClassVar[str] = "texts"
-    """What progress and speed are counted in, and what it is called: "target tokens"."""
+    """What progress and speed are counted in."""
     unit_in_words: ClassVar[str] = "texts"
+    """What that is called: "target tokens"."""
     source_unit: ClassVar[str] = "tokens"
     """What a source is counted in."""
 
@@ -163,7 +165,8 @@ def task_for(model: type) -> Task:
         found = importlib.import_module(named).TASK
     except (ImportError, AttributeError) as error:
         raise RequestError(f"{model.__name__}.task={named} is no module with a TASK ({error}).") from error
-    assert isinstance(found, Task)
+    if not isinstance(found, Task):
+        raise RequestError(f"{named}.TASK is no Task of seqgen_cli.tasks.base.")
     return found
 
 

@@ -15,6 +15,8 @@ from seqgen_cli.config.compose import Config
 from seqgen_cli.data.corpora.lines import open_text
 from seqgen_cli.errors import RequestError
 
+Item = TypeVar("Item")
+
 
 def check_files(command: str, config: Config, text: str | None = None) -> None:
     """Refuse what cannot be meant, before a model is loaded.
@@ -97,9 +99,6 @@ def decoded_lines(source: Iterable[bytes], path: str | None, invalid_utf8: str, 
                 ) from None
             counts["invalid"] += 1
             yield line.decode("utf-8", errors="replace")
-
-
-Item = TypeVar("Item")
 
 
 def windows(items: Iterable[Item], largest: int, total: int | None = None) -> Iterator[tuple[int, list[Item]]]:

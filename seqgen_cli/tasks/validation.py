@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -49,7 +48,7 @@ class Validation:
             check: called between batches; may raise.
         """
         sums: dict[str, list[torch.Tensor]] = {}
-        with self._evaluating():
+        with self.evaluating():
             for batch in evaluation_batches(self.dataset, self.batching, self.runtime.rank, self.runtime.world_size):
                 check()
                 with self.runtime.autocast():
@@ -71,7 +70,8 @@ class Validation:
         """Write samples to `place`, and measure what takes more than likelihood: here nothing."""
         return {}
 
-    def _evaluating(self) -> Evaluating:
+    def evaluating(self) -> Evaluating:
+        """Evaluation mode and no gradient inside the block."""
         return Evaluating(self.objective)
 
 
@@ -98,9 +98,3 @@ class Evaluating:
     def __exit__(self, *raised: Any) -> None:
         self.no_grad.__exit__(*raised)
         self.module.train()
-
-
-def spread(count: int, wanted: int) -> np.ndarray:
-    """`wanted` of the numbers 0 .. count - 1 (all, where there are fewer), evenly spread."""
-    wanted = min(wanted, count)
-    return np.arange(wanted) * count // max(1, wanted)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import sentencepiece
 
+from seqgen_cli.data.dataset import spread
 from seqgen_cli.data.tokenizers.pair import load_pair, save_pair
-from seqgen_cli.data.tokenizers.sentencepiece import SentencePiece, Tokenizer, spread
+from seqgen_cli.data.tokenizers.sentencepiece import SentencePiece, Tokenizer
 from seqgen_cli.data.tokenizers.wordpieces import Truncation, WordPieces
 from seqgen_cli.errors import RequestError
 from tests.corpus_files import prepared, sentences

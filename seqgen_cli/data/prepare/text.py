@@ -16,7 +16,7 @@ import numpy as np
 
 from seqgen_cli.data.blocks import BlockDataset
 from seqgen_cli.data.corpora.base import SIDES, Corpus, RunningText, running_text, sides_of
-from seqgen_cli.data.dataset import Dataset, Prepared, Sampling, open_side
+from seqgen_cli.data.dataset import Dataset, Prepared, Sampling, open_side, spread
 from seqgen_cli.data.prepare import store, token_store
 from seqgen_cli.data.prepare.cleaning import StandardCleaning
 from seqgen_cli.data.prepare.store import Text
@@ -24,7 +24,6 @@ from seqgen_cli.data.prepare.text_store import parts, store_text
 from seqgen_cli.data.prepare.token_store import store_tokens
 from seqgen_cli.data.tokenizers.base import TextTokenizer, TokenizerSettings
 from seqgen_cli.data.tokenizers.pair import load_pair
-from seqgen_cli.data.tokenizers.sentencepiece import spread
 from seqgen_cli.errors import RequestError
 
 FORMAT = 2  # of the folders in the cache: raise it when what is written into them changes

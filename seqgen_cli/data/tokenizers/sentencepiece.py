@@ -3,7 +3,7 @@
 import io
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -189,12 +189,6 @@ class SentencePiece:
         if "sentences_.empty()" in str(error):
             return RequestError(f"The {side} side has no text to train a tokenizer on.")
         return SeqgenError(f"SentencePiece could not train the {side} tokenizer: {error}")
-
-
-def spread(count: int, wanted: int) -> Iterator[int]:
-    """At most `wanted` of the numbers 0 .. count - 1, evenly spread."""
-    wanted = min(count, wanted)
-    return (row * count // wanted for row in range(wanted))
 
 
 def _processor(model: bytes, name: str) -> sentencepiece.SentencePieceProcessor:

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from seqgen_cli.data.batching import Batching, evaluation_batches
+from seqgen_cli.data.dataset import spread
 from seqgen_cli.data.labelled import LabelledDataset
 from seqgen_cli.metrics.classification import ClassificationMetrics
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.runtime.devices import wide
 from seqgen_cli.runtime.process import Runtime
-from seqgen_cli.tasks.validation import Trained, Validation, spread
+from seqgen_cli.tasks.validation import Trained, Validation
 
 
 def predict(
@@ -61,12 +62,12 @@ class ClassifierValidation(Validation):
         super().__init__(trained)
         self.names: list[str] = self.prepared.target_tokenizer.names
         self.metrics = metrics
-        self.shown = spread(len(self.dataset), samples)
+        self.shown = list(spread(len(self.dataset), samples))
         self._log_probs_NC = np.zeros((0, 0))
 
     def likelihood(self, check: Callable[[], None] = lambda: None) -> dict[str, float]:
         """Mean negative log-likelihood, and the run's metrics without intervals."""
-        with self._evaluating():
+        with self.evaluating():
             networks = (self.model, self.output)
             self._log_probs_NC = predict(*networks, self.dataset, self.batching, self.runtime, check=check)
         labels_N = self.dataset.labels_n

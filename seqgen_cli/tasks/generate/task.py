@@ -41,7 +41,7 @@ class LanguageModelValidation(Validation):
         if self.runtime.is_main and self.samples:
             networks, tokenizer = [(self.model, self.output)], self.prepared.target_tokenizer
             generator = TextGenerator(networks, tokenizer, self.decoder, self.runtime, running=self.running)
-            with self._evaluating():
+            with self.evaluating():
                 texts = [generation.text for generation in generator.generate([""] * self.samples)]
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")

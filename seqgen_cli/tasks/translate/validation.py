@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from seqgen_cli.data.dataset import spread
 from seqgen_cli.metrics.translation import TranslationMetrics
 from seqgen_cli.models.base import Generator
 from seqgen_cli.tasks.translate.translator import Translator
-from seqgen_cli.tasks.validation import Trained, Validation, spread
+from seqgen_cli.tasks.validation import Trained, Validation
 
 
 class TranslatorValidation(Validation):
@@ -26,8 +27,8 @@ class TranslatorValidation(Validation):
         super().__init__(trained)
         self.decoder, self.metrics = decoder, metrics
         count = len(self.dataset) if decode_limit is None else max(decode_limit, samples)
-        self.decoded = spread(len(self.dataset), count if isinstance(self.model, Generator) else 0)
-        self.shown = spread(len(self.decoded), samples)
+        self.decoded = list(spread(len(self.dataset), count if isinstance(self.model, Generator) else 0))
+        self.shown = list(spread(len(self.decoded), samples))
         self.scored = decode_limit != 0
 
     def quality(self, place: Path) -> dict[str, float]:
@@ -35,7 +36,7 @@ class TranslatorValidation(Validation):
         if not len(self.decoded):
             return {}
         sources, references = self.dataset.source_lines(self.decoded), self.dataset.target_lines(self.decoded)
-        with self._evaluating():
+        with self.evaluating():
             outputs = self._translated(sources)
         if self.runtime.is_main and len(self.shown):
             _write_samples(place, [(sources[i], references[i], outputs[i]) for i in self.shown])
