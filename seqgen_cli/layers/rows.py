@@ -10,12 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from seqgen_cli.runtime.devices import is_host
-
-_CACHE_ELEMENTS = 1 << 18
-"""Products formed at once on a processor: a few megabytes, which stay in its cache."""
-_DEVICE_ELEMENTS = 1 << 26
-"""On other devices, which want few large kernels: some hundred megabytes."""
+from seqgen_cli.runtime.devices import elements_at_once
 
 
 class RowTable(nn.Embedding):
@@ -107,8 +102,7 @@ class _PairScores(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(hidden_ND, weight_RD, row_P, position_P, start_N)
         ctx.sparse = sparse
-        elements = _CACHE_ELEMENTS if is_host(hidden_ND.device) else _DEVICE_ELEMENTS
-        step = max(1, elements // hidden_ND.shape[1])
+        step = max(1, elements_at_once(hidden_ND.device) // hidden_ND.shape[1])
         parts = [
             (weight_RD.index_select(0, row) * hidden_ND.index_select(0, position)).sum(1)
             for row, position in zip(row_P.split(step), position_P.split(step), strict=True)

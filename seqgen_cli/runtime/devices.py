@@ -17,6 +17,7 @@ WITHOUT_FLOAT64 = {"mps"}
 """Kinds of device that refuse float64. A test adds others."""
 
 _AUTOCAST: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_CACHED_ELEMENTS, _DEVICE_ELEMENTS = 1 << 18, 1 << 26
 _LEAST = {torch.float64: 1e-290, torch.float32: 1e-30}
 
 
@@ -61,6 +62,12 @@ def least(dtype: torch.dtype) -> float:
 def is_host(device: torch.device) -> bool:
     """Whether looking at a value costs nothing, for want of a queue to wait for."""
     return device.type == "cpu"
+
+
+def elements_at_once(device: torch.device) -> int:
+    """How many numbers to work on at once: on a processor a few megabytes, which stay in its cache; other devices want few large
+    kernels, of some hundred megabytes."""
+    return _CACHED_ELEMENTS if is_host(device) else _DEVICE_ELEMENTS
 
 
 def has_own_memory(device: torch.device) -> bool:

@@ -13,12 +13,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from seqgen_cli.layers.rows import coalesced
-from seqgen_cli.runtime.devices import is_host
+from seqgen_cli.runtime.devices import elements_at_once, is_host
 
 _LONG_RUN = 32
 """Mean length of runs of consecutive rows from which slices are faster than gathering."""
-_CHUNK_ELEMENTS = 1 << 18
-"""Weights taken at once, so that the pieces stay in a processor's cache."""
 
 
 class RowAdam(Optimizer):
@@ -77,7 +75,7 @@ class RowAdam(Optimizer):
             _step_runs(parameter, state, runs, gradient=values_U, group=group, skip=skip)
             state["steps"][row_U] += 1 if skip is None else 1 - skip
             return
-        size = max(1, _CHUNK_ELEMENTS // max(1, parameter[:1].numel()))
+        size = max(1, elements_at_once(parameter.device) // max(1, parameter[:1].numel()))
         for row, values in zip(row_U.split(size), values_U.split(size), strict=True):
             _step_rows(parameter, state, row, values, group, skip)
 

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from seqgen_cli.layers import rows
 from seqgen_cli.layers.dropout import Dropout
 from seqgen_cli.outputs.softmax import Softmax
 from seqgen_cli.runtime import devices, meters
@@ -36,7 +35,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_all_who_ask_are_told(elsewhere: list[str]) -> None:
-    rooms = {"runtime.devices", "decoding.beam", "layers.bidirectional", "layers.dropout", "layers.rows", "training.row_adam"}
+    rooms = {"runtime.devices", "decoding.beam", "layers.bidirectional", "layers.dropout", "training.row_adam"}
     assert set(elsewhere) == {f"seqgen_cli.{room}" for room in rooms}
 
 
@@ -55,7 +54,7 @@ class TestTheLawsHold:
     @pytest.mark.parametrize("elements", [1, 16, 1 << 26])
     def test_of_products_of_rows(self, elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
         """However many are formed at once."""
-        monkeypatch.setattr(rows, "_DEVICE_ELEMENTS", elements)
+        monkeypatch.setattr(devices, "_DEVICE_ELEMENTS", elements)
         test_tree.test_gradients_by_finite_differences("huffman_tree", 4)
         test_sampled.test_effective_samples_are_those_of_the_ratios_drawn("unigram", shared=False)
 
