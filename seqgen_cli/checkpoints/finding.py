@@ -34,7 +34,7 @@ def find(place: str | Path, report: Callable[[str], None], last: bool = False) -
 
 def ranked(checkpoints: Path) -> list[Path]:
     """A run's evaluated steps, the best first."""
-    pairs = [(folder, manifest) for folder, manifest in _manifests(checkpoints) if manifest and folder.name.startswith("step-")]
+    pairs = [(folder, manifest) for folder, manifest in manifests(checkpoints) if manifest and folder.name.startswith("step-")]
     evaluated = [pair for pair in pairs if pair[1].merit > float("-inf")]
     return [folder for folder, _ in sorted(evaluated, key=_rank, reverse=True)]
 
@@ -46,7 +46,7 @@ def has_any(run: Path) -> bool:
 
 def _ordered(checkpoints: Path, last: bool) -> list[Path]:
     """Checkpoints from the one wanted down; those whose manifest cannot be read stand first, so that they are reported."""
-    pairs = list(_manifests(checkpoints))
+    pairs = list(manifests(checkpoints))
     unreadable = [folder for folder, manifest in pairs if manifest is None]
     known = [(folder, manifest) for folder, manifest in pairs if manifest is not None]
     if last:
@@ -59,7 +59,7 @@ def _rank(pair: tuple[Path, Manifest]) -> tuple[float, int]:
     return (pair[1].merit, pair[1].step)
 
 
-def _manifests(checkpoints: Path) -> Iterator[tuple[Path, Manifest | None]]:
+def manifests(checkpoints: Path) -> Iterator[tuple[Path, Manifest | None]]:
     for folder in sorted(checkpoints.iterdir()):
         if folder.is_dir() and not folder.name.startswith("."):
             try:

@@ -12,7 +12,6 @@ manifests, so no other file can disagree with what is there.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -25,8 +24,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from seqgen_cli.checkpoints.finding import _manifests, ranked
+from seqgen_cli.checkpoints.finding import manifests, ranked
 from seqgen_cli.checkpoints.manifest import Manifest, sha256
+from seqgen_cli.data.prepare.store import flush
 from seqgen_cli.errors import SeqgenError
 
 
@@ -66,10 +66,10 @@ def write(
         text = json.dumps(asdict(manifest) | {"files": files}, indent=1, ensure_ascii=False)
         (temporary / "manifest.json").write_text(text + "\n", encoding="utf-8")
         for path in [*paths, temporary / "manifest.json", temporary / "tokenizers", temporary]:
-            _flush(path)
+            flush(path)
         remove(folder)
         temporary.rename(folder)
-        _flush(folder.parent)
+        flush(folder.parent)
     except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
@@ -84,7 +84,7 @@ def keep(checkpoints: Path, last: int, best: int) -> None:
     """Remove all but the `last` latest and the `best` best checkpoints, and what an interrupted write left."""
     for leftover in checkpoints.glob(".writing-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    known = [(folder, manifest) for folder, manifest in _manifests(checkpoints) if manifest and folder.name.startswith("step-")]
+    known = [(folder, manifest) for folder, manifest in manifests(checkpoints) if manifest and folder.name.startswith("step-")]
     latest = sorted(known, key=lambda pair: pair[1].step)[-last:]
     kept = {folder for folder, _ in latest} | set(ranked(checkpoints)[:best])
     for folder, _ in known:
@@ -99,14 +99,6 @@ def remove(folder: Path) -> None:
         _remove(leaving)
         folder.rename(leaving)
         shutil.rmtree(leaving)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(folder: Path) -> None:

@@ -28,15 +28,6 @@ class Figure:
         """`[low, high]`, by default with two decimals, or nothing."""
         return "" if self.low is None or self.high is None else f"[{self.low:{form}}, {self.high:{form}}]"
 
-    def flat(self) -> dict[str, float]:
-        """For --json, beside other figures: the value under the name, and the ends of its interval, where it has one."""
-        ends = {} if self.low is None or self.high is None else {f"{self.name}_low": self.low, f"{self.name}_high": self.high}
-        return {self.name: self.value, **ends}
-
-    def as_dict(self) -> dict[str, float | str | None]:
-        """For --json; `name` is left to the key it stands under."""
-        return {"value": self.value, "low": self.low, "high": self.high, "signature": self.signature}
-
 
 class Reward(Protocol):
     """Scores texts; a plain object that pickles, for it may be asked in other processes, and never about an

@@ -1,7 +1,8 @@
-"""What evaluating a classifier and evaluating a language model share: the metrics, and the split as the checkpoint reads it."""
+"""What evaluations share: the metrics, the split as the checkpoint reads it, and how figures are shown."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from seqgen_cli.config import build
@@ -9,6 +10,8 @@ from seqgen_cli.config.compose import Config, as_config, merged, plain
 from seqgen_cli.config.groups import resolve
 from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.errors import RequestError, join_and
+from seqgen_cli.metrics.base import Figure
+from seqgen_cli.report.tables import show
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.base import task_for
 
@@ -58,3 +61,35 @@ def evaluation_data(trained: Config, config: Config) -> Config:
         named = {"model": trained.get("choices", {}).get("model"), "data": choices.get("data")}
         task_for(classes["model"]).check(classes, {"data": plain(node)}, named)
     return node
+
+
+def show_figures(
+    title: str,
+    figures: Mapping[str, Figure],
+    metrics: Any,
+    form: str,
+    further: Sequence[Sequence[str]] = (),
+    notes: Sequence[str] = (),
+) -> None:
+    """Print the figures with their intervals, and further rows under them.
+
+    Args:
+        metrics: what measured them. form: of numbers, ".2f".
+    """
+    interval = f"{metrics.confidence * 100:g} % interval" if metrics.bootstrap else ""
+    rows = [[figure.name, f"{figure.value:{form}}", figure.interval(form)] for figure in figures.values()]
+    show(title, ["", "value", interval], [*rows, *further], notes)
+
+
+def flat(figures: Mapping[str, Figure]) -> dict[str, Any]:
+    """For --json: bleu, bleu_low, bleu_high, bleu_signature ..., as far as each figure has them."""
+    found: dict[str, Any] = {}
+    for name, figure in figures.items():
+        ends = {} if figure.low is None else {f"{name}_low": figure.low, f"{name}_high": figure.high}
+        found |= {name: figure.value, **ends, **({f"{name}_signature": figure.signature} if figure.signature else {})}
+    return found
+
+
+def run_of(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint is of."""
+    return checkpoint.parents[1] if checkpoint.parent.name == "checkpoints" else checkpoint.parent

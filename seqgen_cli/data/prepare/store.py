@@ -77,7 +77,7 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
         (temporary / MANIFEST).write_text(json.dumps(sizes, indent=1))
         for path in temporary.rglob("*"):
             if path.is_file():
-                _flush(path)
+                flush(path)
         try:
             temporary.rename(folder)
         except OSError:
@@ -87,7 +87,8 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """See a file, or a folder, onto the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

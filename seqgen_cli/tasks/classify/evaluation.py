@@ -17,7 +17,7 @@ from seqgen_cli.tasks.classify.classifier import TextClassifier, open_classifier
 from seqgen_cli.tasks.classify.encoding import encode_once
 from seqgen_cli.tasks.classify.plots import draw
 from seqgen_cli.tasks.classify.validation import predict
-from seqgen_cli.tasks.evaluation import metrics_of, prepared_split
+from seqgen_cli.tasks.evaluation import flat, metrics_of, prepared_split, run_of, show_figures
 
 _log = logging.getLogger(__name__)
 
@@ -40,14 +40,11 @@ def evaluate(config: Config) -> dict[str, Any]:
     table_CC = confusion(log_probs_NC.argmax(-1), labels_N, len(names))
     place = _write(config, classifier, metrics, log_probs_NC, labels_N)
     title = f"{classifier.folder}: {config.split}, {len(labels_N):,} texts"
-    interval = f"{metrics.confidence * 100:g} % interval" if metrics.bootstrap else ""
-    rows = [[figure.name, f"{figure.value:.4f}", figure.interval(".4f")] for figure in figures.values()]
-    show(title, ["", "value", interval], [*rows, ["texts a second", count(len(labels_N) / seconds), ""]])
+    show_figures(title, figures, metrics, ".4f", [["texts a second", count(len(labels_N) / seconds), ""]])
     show("Confusions", ["true \\ predicted", *names], [[name, *map(str, row)] for name, row in zip(names, table_CC, strict=True)])
     if place:
         print(f"plots and predictions: {place}")
-    flat = {key: value for figure in figures.values() for key, value in figure.flat().items()}
-    return {"texts": len(labels_N), **flat, "confusion": table_CC.tolist(), "seconds": seconds}
+    return {"texts": len(labels_N), **flat(figures), "confusion": table_CC.tolist(), "seconds": seconds}
 
 
 def _dataset(config: Config, classifier: TextClassifier) -> LabelledDataset:
@@ -68,9 +65,7 @@ def _write(
     labels_N: np.ndarray,
 ) -> Path | None:
     """Plots, and each text's true class and probabilities, in the run's folder; None where it cannot be written."""
-    folder = classifier.folder
-    run = folder.parents[1] if folder.parent.name == "checkpoints" else folder.parent
-    place = run / "eval" / f"{config.split}-{folder.name}"
+    place = run_of(classifier.folder) / "eval" / f"{config.split}-{classifier.folder.name}"
     names = classifier.labels.names
     try:
         place.mkdir(parents=True, exist_ok=True)

@@ -15,10 +15,10 @@ from seqgen_cli.config.compose import Config
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import Batching, evaluation_batches
 from seqgen_cli.metrics.language_model import LanguageModelMetrics
-from seqgen_cli.report.tables import count, show
+from seqgen_cli.report.tables import count
 from seqgen_cli.runtime.devices import wide
 from seqgen_cli.tasks.ensemble import Ensemble
-from seqgen_cli.tasks.evaluation import metrics_of, prepared_split
+from seqgen_cli.tasks.evaluation import flat, metrics_of, prepared_split, show_figures
 from seqgen_cli.tasks.generate.generator import open_generator
 
 _SUMS = ("nll", "correct", "tokens", "unknown")
@@ -44,12 +44,9 @@ def evaluate(config: Config) -> dict[str, Any]:
         bits = sums["nll"].sum() / characters / math.log(2)
         further |= {"target_characters": characters, "bits_per_character": bits}
     further["tokens_per_second"] = tokens / seconds
-    rows = [[score.name, f"{score.value:.5g}", score.interval(".5g")] for score in scores.values()]
-    interval = f"{metrics.confidence * 100:g} % interval" if metrics.bootstrap else ""
     title = f"{generator.folder}: {config.split}, {len(sums['nll']):,} {dataset.noun}s"
-    show(title, ["", "value", interval], [*rows, *_rows(further)], _notes(further["unknown_rate"]))
-    figures = {key: value for score in scores.values() for key, value in score.flat().items()}
-    return {f"{dataset.noun}s": len(sums["nll"]), **figures, **further}
+    show_figures(title, scores, metrics, ".5g", _rows(further), _notes(further["unknown_rate"]))
+    return {f"{dataset.noun}s": len(sums["nll"]), **flat(scores), **further}
 
 
 def measure(networks: Ensemble, dataset: Any, batching: Batching, limit: int | None = None) -> dict[str, np.ndarray]:

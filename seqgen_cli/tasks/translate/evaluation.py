@@ -23,9 +23,9 @@ from seqgen_cli.metrics.base import Figure
 from seqgen_cli.metrics.nearest_copy import nearest_copy_bleu
 from seqgen_cli.metrics.perplexity import Likelihood
 from seqgen_cli.metrics.translation import TranslationMetrics
-from seqgen_cli.report.tables import count, show
+from seqgen_cli.report.tables import count
 from seqgen_cli.runtime.process import Runtime
-from seqgen_cli.tasks import evaluation
+from seqgen_cli.tasks.evaluation import flat, run_of, show_figures
 from seqgen_cli.tasks.translate.translator import Translator, open_translator
 
 _log = logging.getLogger(__name__)
@@ -47,8 +47,8 @@ def score_files(config: Config, metrics: TranslationMetrics) -> dict[str, Any]:
     language = config.target_language or _ending(paths[0])
     scores = metrics.compute(hypotheses, references, language)
     title = f"{config.hyp} against {', '.join(paths)}: {len(hypotheses):,} sentences"
-    show(title, _header(metrics), _score_rows(scores), _notes(metrics, scores, language))
-    return {"sentences": len(hypotheses), **_flat(scores)}
+    show_figures(title, scores, metrics, ".2f", notes=_notes(metrics, scores, language))
+    return {"sentences": len(hypotheses), **flat(scores)}
 
 
 def evaluate(config: Config) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     runtime = build.start_runtime(config)
     decoder = build.make(config.decoding, "decoding")
     translator = open_translator(config.ckpt, runtime, config.trust, decoder)
-    data = evaluation.evaluation_data(translator.config, config)
+    data = evaluation_data(translator.config, config)
     corpus: Corpus = build.make(data, "data")
     sources, references = _lines(corpus, config.split, config.limit)
     measured = _measure(translator, runtime, sources, references)
@@ -68,9 +68,9 @@ def evaluate(config: Config) -> dict[str, Any]:
     place = _write(config, data, translator.folder, measured.texts)
     notes = [*_notes(metrics, scores, corpus.target_language), *([f"Translations: {place}"] if place else [])]
     title = f"{translator.folder}: {config.split}, {len(sources):,} sentences"
-    show(title, _header(metrics), [*_score_rows(scores), *_copy_rows(baseline), *_measured_rows(measured)], notes)
+    show_figures(title, scores, metrics, ".2f", [*_copy_rows(baseline), *_measured_rows(measured)], notes)
     kept = {"translations": str(place)} if place else {}
-    return {"sentences": len(sources), **_flat(scores), **baseline, **measured.figures(), **kept}
+    return {"sentences": len(sources), **flat(scores), **baseline, **measured.figures(), **kept}
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,11 @@ def _lines(corpus: Corpus, split: str, limit: int | None) -> tuple[list[str], li
 
 def _write(config: Config, data: Config, checkpoint: Path, texts: Sequence[str]) -> Path | None:
     """Keep the translations in the (first) run's folder, named for what made them; None where it cannot be written."""
-    run = checkpoint.parents[1] if checkpoint.parent.name == "checkpoints" else checkpoint.parent
     others = None if isinstance(config.ckpt, str) else list(config.ckpt)
     settings = [plain(config.decoding), plain(data), config.runtime.precision, config.limit]
     made_by = [checkpoint.name, others, *settings]
     name = hashlib.sha256(json.dumps(named_at_first(made_by), sort_keys=True).encode()).hexdigest()[:8]
-    path = run / "eval" / f"{config.split}-{name}.txt"
+    path = run_of(checkpoint) / "eval" / f"{config.split}-{name}.txt"
     try:
         path.parent.mkdir(exist_ok=True)
         path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
@@ -154,14 +153,6 @@ def _ending(path: str) -> str | None:
     return found[1] if found else None
 
 
-def _header(metrics: TranslationMetrics) -> list[str]:
-    return ["", "value", f"{metrics.confidence * 100:g} % interval" if metrics.bootstrap else ""]
-
-
-def _score_rows(scores: Mapping[str, Figure]) -> list[list[str]]:
-    return [[figure.name, f"{figure.value:.2f}", figure.interval()] for figure in scores.values()]
-
-
 def _copy_rows(baseline: Mapping[str, float]) -> list[list[str]]:
     return [["BLEU of copying the nearest training sentence", f"{value:.2f}", ""] for value in baseline.values()]
 
@@ -182,14 +173,3 @@ def _notes(metrics: TranslationMetrics, scores: Mapping[str, Figure], language: 
     if "bleu" in scores:
         notes.append(f"BLEU's words: {metrics.bleu_tokenizer(language)} (target language {language or 'unknown'})")
     return notes
-
-
-def _flat(scores: Mapping[str, Figure]) -> dict[str, Any]:
-    """bleu, bleu_low, bleu_high, bleu_signature ...: the point value under the metric's own name."""
-    flat: dict[str, Any] = {}
-    for name, figure in scores.items():
-        flat[name] = figure.value
-        if figure.low is not None:
-            flat |= {f"{name}_low": figure.low, f"{name}_high": figure.high}
-        flat[f"{name}_signature"] = figure.signature
-    return flat
