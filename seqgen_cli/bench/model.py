@@ -25,7 +25,7 @@ from seqgen_cli.objectives.base import Progress
 from seqgen_cli.runtime.meters import PeakMemory, timed
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.training.loop import Loop
-from seqgen_cli.training.session import make_loop, settle_for_training
+from seqgen_cli.training.setup import make_loop, settle_for_training
 
 _MATMUL_DTYPE = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SQUARE = 1024  # a product large enough for a processor's best rate

@@ -27,7 +27,7 @@ from seqgen_cli.outputs.base import Draw, NoiseKey, OutputLayer
 from seqgen_cli.runtime.devices import wide
 from seqgen_cli.runtime.meters import PeakMemory, timed
 from seqgen_cli.runtime.process import Runtime
-from seqgen_cli.training.session import keep_dense
+from seqgen_cli.training.setup import keep_dense
 from seqgen_cli.training.step import GradientStep
 
 

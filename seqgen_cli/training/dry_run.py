@@ -14,7 +14,7 @@ from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives.base import Progress
 from seqgen_cli.runtime.process import Runtime
-from seqgen_cli.training.session import make_loop, make_networks, settle_for_training
+from seqgen_cli.training.setup import make_loop, make_networks, settle_for_training
 from seqgen_cli.training.start import Start
 from seqgen_cli.training.trainer import Trainer
 

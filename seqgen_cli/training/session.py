@@ -2,14 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,24 +16,19 @@ from seqgen_cli.checkpoints.folder import kept_config
 from seqgen_cli.checkpoints.manifest import Manifest
 from seqgen_cli.config import build
 from seqgen_cli.config.compose import Config, plain
-from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import TrainStream
 from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.data.tokenizers.pair import save_pair
 from seqgen_cli.errors import RequestError
-from seqgen_cli.layers.rows import make_dense
 from seqgen_cli.objectives.base import Advisor
-from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.report.tables import count
 from seqgen_cli.runtime import devices
-from seqgen_cli.runtime.devices import Precision
 from seqgen_cli.runtime.meters import PeakMemory
 from seqgen_cli.runtime.process import Runtime
-from seqgen_cli.tasks.precision import settle_precision
 from seqgen_cli.tasks.validation import Trained
 from seqgen_cli.training.ema import MovingAverage
 from seqgen_cli.training.journal import Bar, Journal
-from seqgen_cli.training.loop import Loop
+from seqgen_cli.training.setup import make_loop, make_networks, settle_for_training
 from seqgen_cli.training.start import Start
 from seqgen_cli.training.trainer import Trainer, Watch
 
@@ -247,68 +240,3 @@ class Session:
         """Finish the bar and the journal."""
         self.bar.close()
         self.journal.close()
-
-
-def make_loop(
-    config: Config,
-    objective: Any,
-    output: OutputLayer,
-    stream: Iterable[Batch],
-    runtime: Runtime,
-    total_updates: int | None,
-    trainer: Trainer | None = None,
-    averaged: bool = False,
-    report: Callable[[str], None] = lambda line: None,
-) -> Loop:
-    """The loop over an objective's updates, by the config's optimizer and schedule.
-
-    Args:
-        total_updates: of the run; None where its budget does not say.
-        trainer: how many batches make an update, and how its gradient is clipped; None: one, not clipped.
-        averaged: whether a moving average of the weights is kept.
-        report: told what the user should know of the output layer's gradients.
-    """
-    optimizer = build.make(config.optimizer, "optimizer")
-    for line in keep_dense(output, optimizer, averaged, runtime):
-        report(line)
-    updates = objective.updates(optimizer.make)
-    schedule = build.make(config.schedule, "schedule", total_updates=total_updates)
-    if trainer is None:
-        return Loop(updates, stream, runtime, schedule, seed=config.seed)
-    accumulate, clip_norm = trainer.accumulate, trainer.clip_norm
-    return Loop(updates, stream, runtime, schedule, seed=config.seed, accumulate=accumulate, clip_norm=clip_norm)
-
-
-def settle_for_training(
-    config: Config, runtime: Runtime, model: Any, output: OutputLayer, train: Any, kept: Precision | None = None
-) -> None:
-    """Settle the precision on a batch of the training split, that in the middle of the first epoch; or as `kept`."""
-
-    @cache
-    def middle() -> np.ndarray:
-        plan = build.make(config.batching, "batching").plan(train.lengths_nk, config.seed, 0)
-        return np.asarray(plan[len(plan) // 2])
-
-    settle_precision(runtime, [(model, output)], lambda rows: train.batch(middle()[:rows]), kept)
-
-
-def keep_dense(output: OutputLayer, optimizer: Any, averaged: bool, runtime: Runtime) -> list[str]:
-    """Give the layer dense gradients where row-sparse ones do not serve; what to tell the user, if anything."""
-    reasons = [
-        output.dense_because,
-        "trainer.ema_decay averages every row" if averaged else None,
-        getattr(optimizer, "row_sparse", "the optimizer has no form by rows"),
-        "NCCL adds up no sparse gradients" if runtime.world_size > 1 and not devices.adds_sparse(runtime.device) else None,
-    ]
-    reason = next((reason for reason in reasons if reason), None)
-    if reason is None or not (make_dense(output) or output.dense_because):
-        return []
-    return [f"The output layer's updates touch every row, not only those a batch uses: {reason}."]
-
-
-def make_networks(config: Config, prepared: Prepared) -> tuple[Any, OutputLayer, Any]:
-    """Model, output layer and objective with fresh weights, on the default device."""
-    source, target = prepared.source_tokenizer, prepared.target_tokenizer
-    sizes = (source and source.vocab_size, target.vocab_size)
-    model, output = build.network(config, *sizes, counts_V=prepared.target_counts_V)
-    return model, output, build.objective(config, model, output, prepared.target_tokenizer, prepared.target_language)

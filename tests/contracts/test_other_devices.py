@@ -19,7 +19,7 @@ from seqgen_cli.outputs.softmax import Softmax
 from seqgen_cli.runtime import devices, meters
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.training.optimizers import Adam
-from seqgen_cli.training.session import keep_dense
+from seqgen_cli.training.setup import keep_dense
 from tests.numerics import test_beam, test_bert_gru, test_row_adam, test_sampled, test_tree
 
 CUDA = torch.device("cuda", 0)

@@ -24,7 +24,8 @@ from seqgen_cli.errors import RequestError
 from seqgen_cli.tasks.validation import Validation
 from seqgen_cli.training import averaging, dry_run
 from seqgen_cli.training.averaging import mean_weights
-from seqgen_cli.training.session import Session, make_networks
+from seqgen_cli.training.session import Session
+from seqgen_cli.training.setup import make_networks
 from seqgen_cli.training.trainer import Trainer, Watch
 from tests.faults.test_resume import TINY, model_settings, records
 

@@ -17,7 +17,7 @@ from seqgen_cli.objectives.reinforce import Reinforce
 from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.optimizers import Adam
 from seqgen_cli.training.schedules import InverseSqrt
-from seqgen_cli.training.session import keep_dense
+from seqgen_cli.training.setup import keep_dense
 from tests.distributed.ranks import assert_same_training, keep_training, on_two_ranks
 from tests.numerics.enumeration import EOS, Numbers, Table, World, numbered
 from tests.toys import OneProcess

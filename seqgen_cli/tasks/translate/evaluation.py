@@ -25,7 +25,7 @@ from seqgen_cli.metrics.perplexity import Likelihood
 from seqgen_cli.metrics.translation import TranslationMetrics
 from seqgen_cli.report.tables import count
 from seqgen_cli.runtime.process import Runtime
-from seqgen_cli.tasks.evaluation import flat, run_of, show_figures
+from seqgen_cli.tasks.evaluation import evaluation_data, flat, run_of, show_figures
 from seqgen_cli.tasks.translate.translator import Translator, open_translator
 
 _log = logging.getLogger(__name__)
