@@ -1,6 +1,6 @@
 """Measuring tools against work of known size."""
 
-import gc
+import mmap
 import time
 
 import numpy as np
@@ -28,21 +28,26 @@ def test_flops_of_an_lstm_on_meta_are_those_of_its_products():
     assert flops(lambda: lstm(x)[0].sum().backward()) == 3 * forward - first_state
 
 
+def touched(size: int) -> mmap.mmap:
+    """New pages, all written to: an array could stand on pages that an earlier test's arrays left resident."""
+    block = mmap.mmap(-1, size)
+    np.frombuffer(block, np.uint8)[:] = 1
+    return block
+
+
 @pytest.mark.parametrize("kernel", [True, False], ids=["by the kernel", "by a thread"])
 def test_peak_memory_sees_what_is_gone_at_the_end_and_nothing_of_before(kernel, monkeypatch):
     if not kernel:
         monkeypatch.setattr(meters, "_forget_high_water", lambda: False)
     elif not meters._forget_high_water():
         pytest.skip("no high-water mark here")
-    gc.collect()  # what other tests left must not go while this one looks
     memory = PeakMemory(CPU)
-    block = np.ones(90_000_000, dtype=np.uint8)
-    del block
+    touched(90_000_000).close()
     for size in (50_000_000, 20_000_000):
         with memory:
-            block = np.ones(size, dtype=np.uint8)
+            block = touched(size)
             time.sleep(0.02)
-            del block
+            block.close()
     assert 49e6 <= memory.peak_bytes < 60e6  # the kernel counts to within a part of a megabyte
 
 
