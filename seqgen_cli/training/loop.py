@@ -141,7 +141,7 @@ class Loop:
         self._stages = [_Stage(update, updates, machine, schedule, clip_norm) for update in updates]
         self._stream = iter(stream)
         self._dtype = devices.sum_dtype(machine.device)  # of sums
-        self._streak = torch.zeros((), device=machine.device)
+        self._streaks = torch.zeros(len(updates), device=machine.device)  # of skipped steps, by update
 
     def step(self) -> None:
         """Make one step: every due update on the next `accumulate` batches."""
@@ -186,7 +186,8 @@ class Loop:
             for name, value in {**terms, **loss.metrics}.items():
                 sums[name] = sums.get(name, self._scalar(0)) + value.detach()
         norm, skipped = stage.step.step(stage.schedule.factor(self.update))
-        self._streak = (self._streak + skipped) * skipped
+        streak = self._streaks[self._stages.index(stage)]
+        streak.add_(skipped).mul_(skipped)
         sums = self._over_ranks(sums) | counts | {"updates": self._scalar(1), "grad_norm": norm.to(self._dtype)}
         # A skipped update leaves no trace in the sums but that it was skipped.
         sums = {name: torch.where(skipped > 0, 0.0, value) for name, value in sums.items()} | {"skipped": skipped.to(self._dtype)}
@@ -209,9 +210,9 @@ class Loop:
             SeqgenError: the last MAX_SKIPPED updates were all skipped.
         """
         window, self.window = {name: float(value) for name, value in self.window.items()}, {}
-        if self._streak >= MAX_SKIPPED:
+        if (streak := int(self._streaks.max())) >= MAX_SKIPPED:
             raise SeqgenError(
-                f"The gradient was not finite in the last {int(self._streak)} updates, up to update {self.update}, so they were "
+                f"The gradient was not finite in the last {streak} updates, up to update {self.update}, so they were "
                 "skipped. Lower optimizer.lr, set trainer.clip_norm, or use runtime.precision=fp32 or bf16."
             )
         figures: dict[str, float] = {}
@@ -246,7 +247,7 @@ class Loop:
             "totals": self.totals,
             "sums": self.sums,
             "window": self.window,
-            "streak": self._streak,
+            "streak": self._streaks.clone(),
             "steps": [stage.step.state_dict() for stage in self._stages],
         }
 
@@ -257,7 +258,7 @@ class Loop:
         )
         alone = self.machine.world_size == 1
         self.totals = {name: float(value) if alone else self._scalar(float(value)) for name, value in state["totals"].items()}
-        self._streak = state["streak"].to(self.machine.device)
+        self._streaks = state["streak"].reshape(-1).to(self.machine.device)  # one number in checkpoints of before
         for stage, saved in zip(self._stages, state["steps"], strict=True):
             stage.step.load_state_dict(saved)
 

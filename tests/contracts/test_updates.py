@@ -16,11 +16,11 @@ from seqgen_cli.checkpoints.weights import read_state, read_weights
 from seqgen_cli.commands import train
 from seqgen_cli.config.compose import compose
 from seqgen_cli.data.batch import Batch
-from seqgen_cli.errors import RequestError
+from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.layers.rows import by_gradient
 from seqgen_cli.objectives.base import Loss, MakeOptimizer, Progress, Update
 from seqgen_cli.objectives.mle import MaximumLikelihood
-from seqgen_cli.training.loop import Loop
+from seqgen_cli.training.loop import MAX_SKIPPED, Loop
 from seqgen_cli.training.optimizers import SGD
 from seqgen_cli.training.schedules import Constant, InverseSqrt
 from tests.faults.test_resume import SMALL, assert_same_run, records, settings, stop_after
@@ -113,6 +113,17 @@ def test_after_runs_once_its_step_is_made_and_sums_of_the_last_time_remain() -> 
     loop.step()
     assert len(seen) == 1 and loop.sums["y.term.plays"].item() == before
     assert loop.read == {"plays": 3}
+
+
+def test_an_update_that_never_steps_ends_the_run_though_others_do() -> None:
+    """Its streak of gradients that are not finite is its own."""
+    played = game(x=math.inf)
+    loop = play(alternating(played), 1)
+    played["y"].data.fill_(1.0)  # y's gradient is x, infinite at every update; x's is y
+    for _ in range(MAX_SKIPPED):
+        loop.step()
+    with pytest.raises(SeqgenError, match=f"not finite in the last {MAX_SKIPPED + 1} updates"):
+        loop.take_figures()
 
 
 class Critic(nn.Module):
