@@ -5,10 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
-
 from seqgen_cli.errors import RequestError
 
 _WIDTH = 10_000  # where stdout is a file: nothing is folded, and a table is only as wide as it needs
@@ -16,6 +12,10 @@ _WIDTH = 10_000  # where stdout is a file: nothing is folded, and a table is onl
 
 def show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> None:
     """Print a title, a table (first column left-aligned, the others right), and notes, a line each."""
+    from rich.box import SIMPLE  # only now: not every command that could show a table does
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=_WIDTH)

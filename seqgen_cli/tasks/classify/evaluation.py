@@ -15,7 +15,6 @@ from seqgen_cli.metrics.classification import ClassificationMetrics, confusion
 from seqgen_cli.report.tables import count, show
 from seqgen_cli.tasks.classify.classifier import TextClassifier, open_classifier
 from seqgen_cli.tasks.classify.encoding import encode_once
-from seqgen_cli.tasks.classify.plots import draw
 from seqgen_cli.tasks.classify.validation import predict
 from seqgen_cli.tasks.evaluation import flat, metrics_of, prepared_split, run_of, show_figures
 
@@ -65,6 +64,8 @@ def _write(
     labels_N: np.ndarray,
 ) -> Path | None:
     """Plots, and each text's true class and probabilities, in the run's folder; None where it cannot be written."""
+    from seqgen_cli.tasks.classify.plots import draw  # matplotlib: every command looks at every task, and few draw
+
     place = run_of(classifier.folder) / "eval" / f"{config.split}-{classifier.folder.name}"
     names = classifier.labels.names
     try:
