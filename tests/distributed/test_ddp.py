@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 from torch.testing import assert_close
 
 from seqgen_cli.checkpoints import finding
@@ -17,7 +20,8 @@ from seqgen_cli.commands import train
 from seqgen_cli.config.compose import compose
 from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.optimizers import Adam
-from seqgen_cli.training.schedules import InverseSqrt
+from seqgen_cli.training.schedules import Constant, InverseSqrt
+from tests.contracts.test_training import Duel
 from tests.distributed.ranks import assert_same_training, keep_training, on_two_ranks, under_torchrun
 from tests.toys import OneProcess, Regression, stream
 
@@ -38,6 +42,30 @@ def test_two_ranks_make_the_steps_of_one(tmp_path: Path) -> None:
     """In float64, with unequal batches, accumulation on each rank, clipping, and global metrics."""
     on_two_ranks(keep_training, train_toy, tmp_path / "two.pt", 2)
     assert_same_training(train_toy(OneProcess(), accumulate=4), torch.load(tmp_path / "two.pt", weights_only=True))
+
+
+def train_duel(machine: Any, accumulate: int) -> dict[str, Any]:
+    """The same of two updates in turn: the first due at every third step, the second by a schedule and a clip of its own, and
+    kept in bounds after each step."""
+    duel = Duel()
+    left, right = duel.updates(period=3)
+    right = replace(right, schedule=InverseSqrt(2), clip_norm=0.3, after=partial(bounded, duel.right))
+    batches = stream([5, 1, 7, 3], machine.rank, machine.world_size)
+    loop = Loop([left, right], batches, machine, Constant(), seed=1, accumulate=accumulate, clip_norm=0.5)
+    for _ in range(5):
+        loop.step()
+    return {"weights": list(duel.parameters()), "figures": {**loop.take_figures(), **loop.learning_rates, **loop.read}}
+
+
+@torch.no_grad()
+def bounded(module: nn.Module) -> None:
+    for parameter in module.parameters():
+        parameter.clamp_(-0.6, 0.6)
+
+
+def test_two_ranks_make_the_steps_of_one_with_several_updates(tmp_path: Path) -> None:
+    on_two_ranks(keep_training, train_duel, tmp_path / "two.pt", 2)
+    assert_same_training(train_duel(OneProcess(), accumulate=4), torch.load(tmp_path / "two.pt", weights_only=True))
 
 
 ENCODER = "{model_type:bert,hidden_size:16,num_hidden_layers:2,num_attention_heads:2,intermediate_size:16,vocab_size:400,"
