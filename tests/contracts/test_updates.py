@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,8 @@ def test_after_runs_once_its_step_is_made_and_sums_of_the_last_time_remain() -> 
     loop.step()
     assert len(seen) == 1 and loop.sums["y.term.plays"].item() == before
     assert loop.read == {"plays": 3}
+    (x, y), rarely = alternating(game()), lambda update: update % 3 == 0
+    assert play([replace(x, due=rarely), y], 5).read == {"plays": 5}, "of the update that has read most, not of the first"
 
 
 def test_an_update_that_never_steps_ends_the_run_though_others_do() -> None:
