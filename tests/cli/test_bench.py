@@ -21,6 +21,7 @@ from seqgen_cli.errors import RequestError
 from seqgen_cli.metrics import scoring
 from seqgen_cli.runtime import meters
 from seqgen_cli.runtime.meters import Stopwatch, section
+from tests.contracts.test_updates import WARM_UP
 from tests.helpers import choices
 
 TINY = [
@@ -97,6 +98,21 @@ def test_operations_of_a_step_are_six_for_each_weight_and_position():
     )
     assert min(size.values()) > 0
     np.testing.assert_allclose(bench_model.step_flops(config, reads, [batch]), [expected], rtol=0.05)
+
+
+def test_operations_are_those_of_the_updates_that_are_due():
+    """A warm-up's steps cost the critic's alone, the later ones maximum likelihood besides."""
+    plain, both = (
+        composed(*SMALL["transformer"]),
+        composed(*SMALL["transformer"], "objective._target_=tests.contracts.test_updates.WarmedUp"),
+    )
+    reads = material_of(plain)
+    batches = [reads.dataset.batch(np.arange(8))] * 2
+    (mle, _), (early, late) = (
+        bench_model.step_flops(plain, reads, batches),
+        bench_model.step_flops(both, reads, batches, WARM_UP - 1),
+    )
+    assert 0 < early < mle and late == early + mle
 
 
 def test_rates_follow_from_the_times_of_the_steps_after_warm_up(monkeypatch):
