@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from seqgen_cli.data.batching import Batching, evaluation_batches
 from seqgen_cli.data.dataset import Prepared
@@ -70,9 +70,15 @@ class Validation:
         """Write samples to `place`, and measure what takes more than likelihood: here nothing."""
         return {}
 
-    def evaluating(self) -> Evaluating:
-        """Evaluation mode and no gradient inside the block."""
-        return Evaluating(self.objective)
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode and no gradient inside the block; training mode after it."""
+        self.objective.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.objective.train()
 
 
 def with_deviations(means: dict[str, float]) -> dict[str, float]:
@@ -82,19 +88,3 @@ def with_deviations(means: dict[str, float]) -> dict[str, float]:
         base = name.removesuffix("_squared")
         found[f"{base}_std"] = max(0.0, found.pop(name) - means[base] ** 2) ** 0.5
     return found
-
-
-class Evaluating:
-    """Evaluation mode and no gradient inside the block; training mode after it."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.no_grad = torch.no_grad()
-
-    def __enter__(self) -> None:
-        self.module.eval()
-        self.no_grad.__enter__()
-
-    def __exit__(self, *raised: Any) -> None:
-        self.no_grad.__exit__(*raised)
-        self.module.train()
