@@ -1,4 +1,4 @@
-"""The cost of training: the very loop that `seqgen train` runs, the making of batches included."""
+"""What a model costs: to train, by the very loop that `seqgen train` runs, the making of batches included; and to decode."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What a piece of work costs: time and its spread, memory, floating-point operations, and what the machine could do at best."""
+"""What is made of times: their spread, floating-point operations, and what the machine could do at best."""
 
 from __future__ import annotations
 

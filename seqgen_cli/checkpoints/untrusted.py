@@ -1,4 +1,4 @@
-"""Reads a checkpoint's config and weights as what they are: data from a stranger."""
+"""Reads a checkpoint's config as what it is: data from a stranger."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

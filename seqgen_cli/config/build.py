@@ -1,7 +1,7 @@
-"""From a config to objects: composes it, checks it, builds what it names, and makes a model again from a checkpoint.
+"""From a composed config to objects: checks it and builds what it names.
 
 The only place that instantiates. A mistake is found before any data is read: keys, types and ranges from the constructors'
-signatures, and whether choices fit each other (fitness.py).
+signatures, and whether choices fit each other (config/fitness.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""One split as a model reads it: token ids from memory-mapped files, raw lines for references.
+"""One split as a model reads it, token ids from memory-mapped files and raw lines for references; and all that is prepared.
 
 Shapes: n examples, k sides.
 """

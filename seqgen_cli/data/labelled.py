@@ -1,6 +1,6 @@
-"""Texts with a class each: what their corpora promise, their class names, and a split as a classifier reads it.
+"""A split of texts with a class each, as a classifier reads it: token ids or kept features, and labels.
 
-Shapes: B texts, S word pieces, E encoder size, C classes, n examples.
+Shapes: B texts, S word pieces, E encoder size, n examples.
 """
 
 from collections.abc import Callable, Sequence

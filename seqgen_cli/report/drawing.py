@@ -1,6 +1,4 @@
-"""Pictures of a run: training curves and alignments, as PNG files.
-
-Shapes: T target pieces, S source pieces.
+"""What plots share: an empty figure, fonts that show Japanese, and PNG files.
 
 Figures are made directly, without pyplot: no global state, no display, nothing to close.
 """
@@ -48,13 +46,14 @@ def _japanese_family() -> str | None:
     return FT2Font(str(path)).family_name
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """An empty figure of this size in inches, drawn by Agg."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """As PNG; its folder is made if absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120, format="png")

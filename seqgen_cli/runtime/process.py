@@ -1,4 +1,4 @@
-"""Where and how numbers are computed: device, precision, processes, seeds.
+"""Where and how numbers are computed: device, precision, processes, seeds; and the log.
 
 The only file that reads the environment or imports torch.distributed. A run started by torchrun finds its place from
 RANK, WORLD_SIZE and LOCAL_RANK; without them there is one process, and every collective returns what it was given.

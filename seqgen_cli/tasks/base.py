@@ -6,6 +6,7 @@ seqgen's own tasks that serves it. Nobody asks which task it is: what depends on
 
 import importlib
 import pkgutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,7 @@ GROUPS = ("data", "tokenizer", "metrics", "output")
 """The groups with choices that are for some tasks only."""
 
 
-class Task:
+class Task(ABC):
     """A task. What is said here holds for one whose models read a text and predict something about it.
 
     `config` is always the composed config of a command, or a run's own, with everything in it checked.
@@ -63,7 +64,9 @@ class Task:
         Raises:
             RequestError: names both choices, and what would fit.
         """
+        return
 
+    @abstractmethod
     def prepare(
         self,
         corpus: Any,
@@ -76,7 +79,6 @@ class Task:
         only: Sequence[str] | None,
     ) -> Prepared:
         """The corpus cleaned, tokenised and stored; arguments as of data/prepare/text.py's `prepare`."""
-        raise NotImplementedError
 
     def sizes(self, config: Any) -> tuple[int | None, int] | None:
         """Words of the source and of the target, as `Prepared`'s tokenizers would tell, where the config alone says so."""
@@ -136,17 +138,17 @@ class Task:
         """
         return higher_is_better(metric)
 
+    @abstractmethod
     def evaluate(self, config: Any) -> dict[str, Any]:
         """seqgen eval: measure config.ckpt, print a table, return the figures."""
-        raise NotImplementedError
 
     def scored(self, config: Any) -> Iterator[tuple[Sequence[Any], Sequence[str]]]:
         """seqgen score: windows of the texts in config.target with the likelihood of each (tasks/ensemble.py)."""
         raise RequestError(f"{config.ckpt} holds {self.holds}, which gives no text a probability: seqgen score cannot use it.")
 
+    @abstractmethod
     def open(self, config: Any, runtime: Runtime) -> Any:
         """The model of config.ckpt ready for text, by the settings of the task's command."""
-        raise NotImplementedError
 
 
 @cache
@@ -163,7 +165,7 @@ def task_for(model: type) -> Task:
         return next(task for task in tasks() if task.serves(model))
     try:
         found = importlib.import_module(named).TASK
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError) as error:  # the last: it leaves out what only it can say
         raise RequestError(f"{model.__name__}.task={named} is no module with a TASK ({error}).") from error
     if not isinstance(found, Task):
         raise RequestError(f"{named}.TASK is no Task of seqgen_cli.tasks.base.")

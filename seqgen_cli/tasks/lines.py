@@ -1,4 +1,5 @@
-"""Lines of text in and out of a command: files, standard input (a prompt at a terminal), and bytes that are not UTF-8."""
+"""Lines of text in and out of a command: files, standard input (a prompt at a terminal), bytes that are not UTF-8;
+in windows, and what is said of them at the end."""
 
 import io
 import logging

@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: metrics.jsonl, TensorBoard events, and the bar on the terminal."""
+"""What a run writes down as it goes: metrics.jsonl, TensorBoard events, the bar on the terminal, and at the end the curves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from seqgen_cli.report.drawing import _figure, _save
+from seqgen_cli.report.drawing import new_figure, save_figure
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -148,11 +148,11 @@ def _points(records: Sequence[dict[str, float]], axis: str, name: str) -> np.nda
 
 def _draw_curve(name: str, against: dict[str, np.ndarray], path: Path) -> None:
     """One panel for each axis, with a shared scale of `name`."""
-    figure = _figure(5.0 * len(against), 3.5)
+    figure = new_figure(5.0 * len(against), 3.5)
     panels = figure.subplots(1, len(against), sharey=True, squeeze=False)[0]
     for panel, (axis, points) in zip(panels, against.items(), strict=True):
         panel.plot(points[:, 0], points[:, 1], marker="." if len(points) < 50 else None, linewidth=1)
         panel.set_xlabel(_AXES[axis])
         panel.grid(alpha=0.3)
     panels[0].set_ylabel(name, parse_math=False)
-    _save(figure, path)
+    save_figure(figure, path)

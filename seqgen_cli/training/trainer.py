@@ -1,4 +1,4 @@
-"""How long to train, and what to do on the way."""
+"""How long to train and what to do on the way; and the watch over the validation metric."""
 
 import math
 from dataclasses import dataclass

@@ -122,4 +122,13 @@ def test_a_task_that_is_not_there_is_named(named: str, message: str, monkeypatch
         task_for(Lost)
 
 
+def test_a_task_says_for_itself_what_nobody_else_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = "from seqgen_cli.tasks.base import Task\nclass Half(Task):\n    def prepare(self, *given): ...\nTASK = Half()\n"
+    (tmp_path / "half_a_task.py").write_text(half)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(Lost, "task", "half_a_task")
+    with pytest.raises(RequestError, match=r"task=half_a_task is no module with a TASK \(.*abstract.*evaluate.*open"):
+        task_for(Lost)
+
+
 TASK = Task

@@ -58,8 +58,8 @@ def test_labels_differ_when_the_words_differ(tmp_path):
 
 
 def test_a_piece_that_looks_like_a_formula_is_drawn_as_text(tmp_path, monkeypatch):
-    figures, save = [], drawing._save
-    monkeypatch.setattr(translation_plots, "_save", lambda figure, path: (figures.append(figure), save(figure, path)))
+    figures, save = [], drawing.save_figure
+    monkeypatch.setattr(translation_plots, "save_figure", lambda figure, path: (figures.append(figure), save(figure, path)))
     pieces = ["$\\unknown$", "x"]  # as a formula it could not be parsed
     alignment_plot(tmp_path / "a.png", pieces, ["x"], np.full((1, 2), 0.5))
     alignment_plot(tmp_path / "b.png", ["x"], pieces, np.full((2, 1), 0.5))

@@ -1,4 +1,4 @@
-"""Where text comes from: the Corpus protocol, and corpora made of corpora."""
+"""Where text comes from: the Corpus protocol, and corpora made of others: one side of one, several as one."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where text comes from: the Corpus protocol, and parallel text files on disk."""
+"""Any text files on disk, parallel or of one side."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

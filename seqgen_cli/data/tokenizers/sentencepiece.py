@@ -1,4 +1,4 @@
-"""What a tokenizer is; SentencePiece's, trained here or brought by the user (Kudo and Richardson, 2018); a run's on disk."""
+"""SentencePiece's tokenizers (Kudo and Richardson, 2018), trained here or brought by the user."""
 
 import io
 import re

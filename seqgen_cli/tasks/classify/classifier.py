@@ -3,7 +3,6 @@
 Shapes: B texts, S word pieces, C classes.
 """
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,6 @@ from seqgen_cli.runtime.devices import wide
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.lines import windows
 from seqgen_cli.tasks.loading import Checkpoints, opened, several
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Classifying: a text in, its class out."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +45,10 @@ class Classifying(Task):
         return bool(getattr(choice, "classifies", True))
 
     def prepare(
-        self,
-        corpus: Any,
-        tokenizer: Any,
-        cleaning: Any,
-        cache: Path,
-        tokenizers: tuple[Any, Any] | None,
-        seed: int,
-        report: Callable[[str], None],
-        only: Sequence[str] | None,
+        self, corpus: Any, tokenizer: Any, cleaning: Any, cache: Path, tokenizers: tuple[Any, Any] | None, seed: int, *rest: Any
     ) -> Prepared:
         """Every text counts: none is cleaned away."""
-        return prepare_labelled(corpus, tokenizer, cache, tokenizers, report, only)
+        return prepare_labelled(corpus, tokenizer, cache, tokenizers, *rest)
 
     def sizes(self, config: Any) -> tuple[int | None, int] | None:
         return config.tokenizer.vocab_size, len(build.make(config.data, "data").class_names() or (0, 1))

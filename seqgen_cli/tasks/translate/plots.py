@@ -1,11 +1,14 @@
-"""Where a translation looked, as PNG files."""
+"""Where a translation looked, as PNG files.
+
+Shapes: T target pieces, S source pieces.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from seqgen_cli.report.drawing import _figure, _save, font_families
+from seqgen_cli.report.drawing import font_families, new_figure, save_figure
 
 _CELL = 0.32  # inches a piece: one label fits beside its neighbour
 
@@ -24,11 +27,11 @@ def alignment_plot(path: Path, source_pieces: Sequence[str], target_pieces: Sequ
     if weights_TS.shape != (len(target_pieces), len(source_pieces)):
         raise ValueError(f"weights are {weights_TS.shape}, pieces {(len(target_pieces), len(source_pieces))}")
     fonts = font_families("".join([*source_pieces, *target_pieces]))
-    figure = _figure(1.5 + _CELL * len(source_pieces), 1.5 + _CELL * len(target_pieces))
+    figure = new_figure(1.5 + _CELL * len(source_pieces), 1.5 + _CELL * len(target_pieces))
     axes = figure.add_subplot()
     axes.imshow(weights_TS, cmap="Greys", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
     axes.xaxis.tick_top()
     # parse_math: a piece may hold a dollar sign, which is no formula.
     axes.set_xticks(range(len(source_pieces)), source_pieces, rotation=90, fontfamily=fonts, parse_math=False)
     axes.set_yticks(range(len(target_pieces)), target_pieces, fontfamily=fonts, parse_math=False)
-    _save(figure, path)
+    save_figure(figure, path)

@@ -1,4 +1,5 @@
-"""Over-long lines: cut into parts that a model can read, and their translations joined again. Lines in windows, with prefixes."""
+"""Over-long lines: cut into parts that a model can read, and their translations joined again; lines with the prefixes of
+their outputs."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
