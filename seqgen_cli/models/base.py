@@ -23,7 +23,10 @@ class Selectable(Protocol):
 
 @runtime_checkable
 class Model(Protocol):
-    """Turns a batch into one hidden vector for each prediction."""
+    """Turns a batch into one hidden vector for each prediction.
+
+    One for a task that is none of seqgen's own names it: `task = "package.module"` (tasks/base.py).
+    """
 
     hidden_size: int
     """D, the size of the vectors given to the output layer."""
