@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,9 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
+from seqgen_cli.config.groups import PASSED, resolve
+from seqgen_cli.config.parts import Part
+from seqgen_cli.config.signatures import check_settings
 from seqgen_cli.data.batch import Batch, make_batch, pad
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -44,12 +45,12 @@ def settings(group: str, choice: str) -> dict[str, Any]:
 
 
 def make_choice(group: str, choice: str, overrides: dict[str, Any] | None = None, **passed: Any) -> Any:
-    """The object a YAML describes, with some of its keys overridden; of `passed`, as build.py does, what it declares."""
-    values = {**settings(group, choice), **(overrides or {})}
-    module, _, name = str(values.pop("_target_")).rpartition(".")
-    target = getattr(importlib.import_module(module), name)
-    declared = inspect.signature(target).parameters
-    return target(**values, **{key: value for key, value in passed.items() if key in declared})
+    """The object a YAML describes, with some of its keys overridden; of `passed`, what it declares."""
+    node = {**settings(group, choice), **(overrides or {})}
+    cls = resolve(node, group)
+    own = {key: value for key, value in node.items() if key != "_target_"}
+    values = check_settings(cls, own, group, choice, [*PASSED.get(group, ()), *passed])
+    return Part(group, choice, cls, values)(**passed)
 
 
 def random_batch(

@@ -23,13 +23,14 @@ FACTORIES = frozenset(
 DEVICE_FREE = frozenset({"from_numpy"})
 """Those without `device=`: always on the CPU, so not for code that runs on a device."""
 
-EVERYWHERE = frozenset({"errors", "runtime"})
-"""Rooms that anyone may use."""
+EVERYWHERE = frozenset({"errors", "hints", "runtime"})
+"""What anyone may use."""
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
     room: EVERYWHERE | set(others.split())
     for room, others in {
         "errors": "",
+        "hints": "",
         "runtime": "",
         "layers": "",
         "metrics": "",
@@ -54,11 +55,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 that it runs, and imports it by its name."""
 
 HYDRA = frozenset({"cli", "config"})
-ENVIRONMENT = {"runtime/process.py": None, "cli/main.py": {"RANK"}, "cli/hydra_main.py": {"COMP_LINE", "HYDRA_FULL_ERROR"}}
+ENVIRONMENT = {
+    "runtime/process.py": None,
+    "cli/main.py": {"RANK"},
+    "cli/hydra_main.py": {"COMP_LINE", "COMP_POINT", "HYDRA_FULL_ERROR"},
+}
 """Who reads the environment, and which variables (None: any). runtime needs torch, which --help and completion must not load."""
 
-TAKES_ANY_NAME = frozenset({"config/build.py:make", "data/corpora/phrasebook/construction.py:construction"})
-"""make gives each value to the constructor that declares it; the slots of a construction are the parameters of its sentence."""
+TAKES_ANY_NAME = frozenset({"config/parts.py:__call__", "data/corpora/phrasebook/construction.py:construction"})
+"""A Part gives each value to the constructor that declares it; the slots of a construction are the parameters of its sentence."""
 
 
 def room(path: Path) -> str:
@@ -111,7 +116,7 @@ def test_the_table_forbids_what_the_design_forbids() -> None:
 
 def test_the_top_holds_rooms_and_little_else() -> None:
     beside = {path.stem for path in PACKAGE.glob("*.py")}
-    assert beside <= {"__init__", "__main__", "errors"}
+    assert beside <= {"__init__", "__main__", "errors", "hints"}
     assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()} - {"configs"} == {
         room for room in MAY_IMPORT if room not in beside
     }

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
 
 ROOT = Path(__file__).parents[1]
 
 
 def test_the_five_sentences_of_the_demo_are_never_seen_in_training() -> None:
-    corpus = build.make(compose("train", ["experiment=demo"]).data, "data")
+    corpus = config_of("train", ["experiment=demo"]).corpus
     unseen = (ROOT / "recipes" / "demo" / "unseen.ja").read_text(encoding="utf-8").splitlines()
     assert len(set(unseen)) == 5
     train = {source for source, _ in corpus.splits()["train"]}

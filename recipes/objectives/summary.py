@@ -17,7 +17,7 @@ import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
 from seqgen_cli.checkpoints.untrusted import read_config
-from seqgen_cli.config import build
+from seqgen_cli.config.parts import part
 from seqgen_cli.metrics.base import Reward
 from seqgen_cli.metrics.bootstrap import holm, paired_differences, two_sided_p
 
@@ -78,7 +78,7 @@ def rewards_of(folder: Path) -> dict[str, Reward]:
         if node is not None:
             settings = ", ".join(f"{key}={value}" for key, value in node.items() if key != "_target_")
             name = f"{node['_target_'].rpartition('.')[2]}({settings})"
-            found[name] = build.make(node, "objective/reward", target_language="en")
+            found[name] = part(node, "objective/reward", {})(target_language="en")
     return found
 
 

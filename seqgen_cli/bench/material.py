@@ -10,7 +10,7 @@ from torch import nn
 
 from seqgen_cli.bench.synthetic import SyntheticWords
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.runtime.process import Runtime
 
@@ -37,17 +37,17 @@ class Material:
 
 def material(config: Config, runtime: Runtime) -> Material:
     """Synthetic sentences, or the training split of `data` where one is chosen."""
-    task = build.task_of(config)
+    task = config.task
     if config.parameters_only and (sizes := task.sizes(config)):  # no text need be read
         return Material(None, *sizes, np.ones(sizes[1], np.int64), "nothing")
-    if config.get("data") is None:
-        synthetic, both = build.make(config.synthetic, "synthetic"), task.reads_source
+    if "data" not in config:
+        synthetic, both = config.synthetic, task.reads_source
         vocab_sizes = (synthetic.source_vocab_size if both else None, synthetic.target_vocab_size)
         dataset, words = synthetic.dataset(config.seed, both), SyntheticWords(synthetic.target_vocab_size)
         return Material(dataset, *vocab_sizes, synthetic.counts_V(), synthetic.describe(both), words)
-    prepared = build.prepared(config, runtime, only=["train"], report=_log.info)
+    prepared = build.prepared(config, only=["train"], report=_log.info)
     source, target, dataset = prepared.source_tokenizer, prepared.target_tokenizer, prepared.splits["train"]
-    description = f"{len(dataset):,} training examples of data={config.choices.data}, {task.vocabularies(prepared)}"
+    description = f"{len(dataset):,} training examples of {config.data.owner}, {task.vocabularies(prepared)}"
     vocab_sizes = (source and source.vocab_size, target.vocab_size)
     return Material(dataset, *vocab_sizes, prepared.target_counts_V, description, target, prepared)
 

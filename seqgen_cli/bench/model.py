@@ -13,9 +13,9 @@ from annotated_types import Ge
 from seqgen_cli.bench import objective as bench_objective
 from seqgen_cli.bench.material import Material, Networks, networks_of
 from seqgen_cli.bench.rates import Spread, flops, matmul_rate
-from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.config.listing import read_settings
+from seqgen_cli.config.parts import part
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import TrainStream
 from seqgen_cli.decoding.base import Specials
@@ -68,8 +68,7 @@ class _Recorder:
 
 def cost_of_training(config: Config, settings: Bench, material: Material, runtime: Runtime) -> tuple[Networks, dict[str, Any]]:
     """Train a few steps; the networks after them, and the figures."""
-    batching = build.make(config.batching, "batching")
-    drawn = TrainStream(material.dataset, batching, config.seed, runtime.rank, runtime.world_size, workers=runtime.workers)
+    drawn = TrainStream(material.dataset, config.batching, config.seed, runtime.rank, runtime.world_size, workers=runtime.workers)
     stream = _Recorder(drawn)
     with PeakMemory(runtime.device) as memory:
         networks = networks_of(config, material, runtime.device)
@@ -85,7 +84,7 @@ def cost_of_training(config: Config, settings: Bench, material: Material, runtim
     sources = sum(int(batch.source_lengths_B.sum()) for batch in stream.seen if batch.source_lengths_B is not None)
     totals = runtime.all_sum({"sources": sources, **{str(step): tokens for step, tokens in enumerate(targets)}})
     rate = Spread.of([totals[str(step)] / took for step, took in enumerate(seconds)])
-    unit = build.task_of(config).unit
+    unit = config.task.unit
     operations = step_flops(config, material, stream.seen[:_COUNTED_STEPS], settings.warmup)
     achieved = sum(operations) / sum(seconds[: len(operations)])
     best = matmul_rate(_matmul_sizes(networks, targets), _MATMUL_DTYPE[runtime.precision], runtime.device)
@@ -104,17 +103,16 @@ def cost_of_training(config: Config, settings: Bench, material: Material, runtim
 
 def cost_beside_mle(config: Config, settings: Bench, material: Material, runtime: Runtime, step_seconds: float) -> dict[str, Any]:
     """What the objective costs beside maximum likelihood, both of fresh weights and on the same batches."""
-    batching = build.make(config.batching, "batching")
 
     def loop(config: Config) -> Loop:
-        drawn = TrainStream(material.dataset, batching, config.seed, runtime.rank, runtime.world_size, workers=runtime.workers)
+        split = (material.dataset, config.batching, config.seed)
+        drawn = TrainStream(*split, runtime.rank, runtime.world_size, workers=runtime.workers)
         networks = networks_of(config, material, runtime.device)
         return make_loop(config, networks.objective, networks.output, drawn, runtime, settings.warmup + settings.steps)
 
-    if config.choices.objective == "mle":
+    if config.choices["objective"] == "mle":
         return bench_objective.of_mle(loop(config), step_seconds, runtime.device)
-    plain = config.copy()
-    plain.objective = read_settings("objective/mle")
+    plain = config.changed({"objective": read_settings("objective/mle")})
     return bench_objective.beside_mle(loop(config), loop(plain), settings.warmup, settings.steps, runtime.device)
 
 
@@ -125,7 +123,7 @@ def _encoding(
     if material.prepared is None:
         return {}
     start = time.perf_counter()
-    encoded = build.task_of(config).encode_once(config, networks.model, runtime, material.prepared, ["train"], indices)
+    encoded = config.task.encode_once(config, networks.model, runtime, material.prepared, ["train"], indices)
     return {"encode_tokens_per_second": encoded / (time.perf_counter() - start)} if encoded else {}
 
 
@@ -172,7 +170,7 @@ def cost_of_decoding(settings: Bench, networks: Networks, material: Material, ru
     fixed = {"min_length": length, "max_length_factor": 0.0, "max_length_offset": length}
     figures: dict[str, Any] = {"decode_length": length}
     for name, choice, more in (("greedy", "greedy", {}), ("beam", "beam", {"beam_size": settings.beam_size})):
-        decoder = build.make({**read_settings(f"decoding/{choice}"), **fixed, **more}, "decoding")
+        decoder = part({**read_settings(f"decoding/{choice}"), **fixed, **more}, "decoding", {})()
         decode = partial(generate, [network], decoder, batch, Specials.of(material.target_tokenizer))
         with runtime.autocast():
             decode()  # warm-up

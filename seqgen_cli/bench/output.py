@@ -18,8 +18,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from seqgen_cli.bench.rates import Spread
-from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.random import Key
 from seqgen_cli.layers.rows import by_gradient
@@ -84,15 +83,13 @@ def measure(config: Config, settings: LayerBench, runtime: Runtime) -> tuple[dic
     backward by size, the exponents of growth, and the shares of plain softmax at the last size.
     """
     assert settings.vocab_sizes
-    if config.output.get("tied"):
+    if config.output.settings.get("tied"):
         raise RequestError("output.tied=true shares an embedding, and a layer by itself has none. Use output.tied=false.")
     figures: dict[str, Any] = {"vocab_sizes": settings.vocab_sizes, "layer": {}, "plain": {}}
     for size in settings.vocab_sizes:
         counts_V = _counts(size)
         sizes = {"hidden_size": settings.hidden_size, "vocab_size": size}
-        makers: dict[str, Callable[[], OutputLayer]] = {
-            "layer": partial(build.make, config.output, "output", counts_V=counts_V, **sizes)
-        }
+        makers: dict[str, Callable[[], OutputLayer]] = {"layer": partial(config.output, counts_V=counts_V, **sizes)}
         if settings.reference:
             makers["plain"] = partial(PlainSoftmax, **sizes)
         for label, make in makers.items():
@@ -120,9 +117,8 @@ def _one(
     """Seconds and bytes of one layer at one size."""
     with torch.device(runtime.device):
         layer = make()
-    optimizer = build.make(config.optimizer, "optimizer")
-    keep_dense(layer, optimizer, False, runtime)
-    step = GradientStep([optimizer.make(part) for part in by_gradient(layer.named_parameters())], 1.0, runtime.device)
+    keep_dense(layer, config.optimizer, False, runtime)
+    step = GradientStep([config.optimizer.make(part) for part in by_gradient(layer.named_parameters())], 1.0, runtime.device)
     number_N = torch.arange(settings.positions, device=runtime.device)
     uniform_N = Key.of("targets").uniform(number_N)
     upto_V = wide(counts_V.cumsum(0).to(runtime.device))

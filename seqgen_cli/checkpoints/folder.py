@@ -1,60 +1,69 @@
 """A run's folder: named for its choices and a hash of every setting that changes numbers, with its config inside."""
 
-import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from seqgen_cli.config.moved import named_at_first
+from seqgen_cli.checkpoints.older import is_older_name
+from seqgen_cli.config.checked import Config
+from seqgen_cli.config.identity import identity, name_of
+from seqgen_cli.config.settings import once
 from seqgen_cli.errors import RequestError
 
-COMMAND = ("continue", "dry_run", "trust", "json", "fresh")
-"""Settings of `seqgen train`, not of the run."""
 
-_MEANINGLESS = {
-    "": ("runtime", "choices", *COMMAND),
-    "objective": ("reward_processes",),
-    "trainer": ("log_every", "samples", "tensorboard", "plots", "progress", "keep_last", "save_every"),
-}
-"""Settings that change no trained number: whole sections ("": top level) or keys of a section. Precision is added back."""
+def run_name(config: Config) -> str:
+    """`<data>-<model>-<output>-<objective>-<hash>`; the hash covers every setting that changes numbers and reads no data."""
+    return f"{_words(config)}-{name_of(config)}"
 
 
-def run_name(values: Mapping[str, Any]) -> str:
-    """`<data>-<model>-<output>-<objective>-<hash>`; the hash covers every setting that changes numbers and reads no data.
+def folder_of(config: Config, report: Callable[[str], None]) -> Path:
+    """Where the run lives: the folder of its name or, where there is none, the one that it got before names were as they are.
 
     Args:
-        values: the run's config as plain data, with its `choices`.
+        report: told of an older name.
     """
-    kept = {key: value for key, value in values.items() if key not in _MEANINGLESS[""]}
-    for section, names in _MEANINGLESS.items():
-        if isinstance(kept.get(section), Mapping):
-            kept[section] = {key: value for key, value in kept[section].items() if key not in names}
-    kept["precision"] = values.get("runtime", {}).get("precision")
-    text = json.dumps(named_at_first(kept), sort_keys=True, ensure_ascii=False)
-    choices = values.get("choices", {})
-    words = [str(choices.get(group) or "none") for group in ("data", "model", "output", "objective")]
-    return re.sub(r"[^\w.-]", "_", "-".join([*words, hashlib.sha256(text.encode()).hexdigest()[:8]]))
+    folder = config.runtime.runs_folder / run_name(config)
+    if not folder.exists():
+        for older in sorted(folder.parent.glob(f"{_words(config)}-" + 8 * "[0-9a-f]")):
+            if is_older_name(older, config):
+                report(f"This run stands under its older name, {older}.")
+                return older
+    return folder
 
 
-def kept_config(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a run's config, in its folder and its checkpoints."""
-    return {key: value for key, value in values.items() if key not in COMMAND}
+def _words(config: Config) -> str:
+    words = [str(config.choices.get(group) or "none") for group in ("data", "model", "output", "objective")]
+    return re.sub(r"[^\w.-]", "_", "-".join(words))
 
 
-def claim(run: Path, values: Mapping[str, Any]) -> None:
-    """Make the run's folder and write its config.
+def kept_config(config: Config, model: Any = None) -> dict[str, Any]:
+    """What is kept of a run's config, in its folder and its checkpoints.
+
+    Args:
+        model: makes a checkpoint do without the files that the model was first made from.
+    """
+    values = {key: value for key, value in config.values.items() if key not in once()}
+    return values if model is None else {**values, "model": {**values["model"], **getattr(model, "resolved_settings", {})}}
+
+
+def claim(run: Path, config: Config) -> None:
+    """Make the run's folder; write its config and, in a new one, what its name is the hash of.
 
     Raises:
         RequestError: it cannot be written.
     """
     try:
+        new = not run.exists()
         (run / "checkpoints").mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(kept_config(values), allow_unicode=True, sort_keys=False)
+        text = yaml.safe_dump(kept_config(config), allow_unicode=True, sort_keys=False)
         (run / "config.yaml").write_text(text, encoding="utf-8")
+        if new:
+            text = json.dumps(identity(config), indent=1, ensure_ascii=False)
+            (run / "identity.json").write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         raise RequestError(
             f"The run's folder {run} cannot be written ({error.strerror}). Choose another place with runtime.runs_folder=PATH."

@@ -7,8 +7,8 @@ from typing import Any
 
 from seqgen_cli.checkpoints.untrusted import read_config
 from seqgen_cli.checkpoints.weights import SkipRandomInit, load_weights, read_weights
-from seqgen_cli.config.build import network, task_of
-from seqgen_cli.config.compose import Config, as_config
+from seqgen_cli.config.build import network
+from seqgen_cli.config.checked import Config
 from seqgen_cli.data.tokenizers.pair import load_pair
 from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.outputs.base import OutputLayer
@@ -39,9 +39,9 @@ def from_checkpoint(folder: Path | str, trust: Sequence[str] = ()) -> Restored:
         SeqgenError: a part is missing, not in our format, or asks for something it may not have.
     """
     folder = Path(folder)
-    config = as_config(read_config(folder / "config.yaml", trust))
+    config = Config(read_config(folder / "config.yaml", trust))
     source_tokenizer, target_tokenizer = load_pair(folder / "tokenizers")
-    if source_tokenizer is None and task_of(config).reads_source:
+    if source_tokenizer is None and config.task.reads_source:
         raise SeqgenError(f"{folder} has no source tokenizer, which its model needs.")
     weights = read_weights(folder / "model.safetensors")
     with SkipRandomInit():
@@ -54,7 +54,7 @@ def from_checkpoint(folder: Path | str, trust: Sequence[str] = ()) -> Restored:
 
 def task_of_checkpoint(folder: Path, trust: Sequence[str] = ()) -> Task:
     """What a checkpoint's model is for; its config is read as `from_checkpoint` does."""
-    return task_of(as_config(read_config(folder / "config.yaml", trust)))
+    return Config(read_config(folder / "config.yaml", trust)).task
 
 
 def check_task_of(folder: Path, trust: Sequence[str], wanted: str) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from seqgen_cli.checkpoints.folder import COMMAND
 from seqgen_cli.checkpoints.untrusted import read_config
+from seqgen_cli.config.settings import once
 from seqgen_cli.errors import RequestError, join_or
 
 GROUPS = ("trainer", "optimizer", "schedule", "decoding", "metrics", "runtime")
@@ -29,7 +29,7 @@ def continued(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     merged = OmegaConf.create(read_config(run / "config.yaml", [trust] if isinstance(trust, str) else list(trust)))
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         group, _, setting = override.key_or_group.partition(".")
-        if group in COMMAND:
+        if group in once():
             continue
         if group not in GROUPS or not setting:
             raise RequestError(
@@ -37,7 +37,7 @@ def continued(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
                 f"only single settings of {join_or(GROUPS)} can, e.g. trainer.steps=20000."
             )
         OmegaConf.update(merged, override.key_or_group, override.value())
-    for key in COMMAND:
+    for key in once():
         if key in config:
             OmegaConf.update(merged, key, config[key])
     return merged

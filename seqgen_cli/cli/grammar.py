@@ -25,7 +25,7 @@ COMMANDS = {
 SWEEPING = ("train", "eval", "bench")
 """The commands that -m runs over several values."""
 
-_SWITCHES = {
+SWITCHES = {
     "--debug": "debug",
     "--multirun": "multirun",
     "-m": "multirun",
@@ -33,7 +33,7 @@ _SWITCHES = {
     "-h": "help",
     "--version": "version",
 }
-_OPTIONS = {"--cfg": "cfg", "-c": "cfg", "--config-dir": "config_dir", "-cd": "config_dir"}
+OPTIONS = {"--cfg": "cfg", "-c": "cfg", "--config-dir": "config_dir", "-cd": "config_dir"}
 
 
 @dataclass
@@ -66,18 +66,22 @@ def parse(arguments: list[str]) -> Request:
     while rest:
         word = rest.pop(0)
         flag, equals, attached = word.partition("=") if word.startswith("-") else (word, "", "")
-        if flag in _SWITCHES and not equals:
-            setattr(request, _SWITCHES[flag], True)
-        elif flag in _OPTIONS:
-            setattr(request, _OPTIONS[flag], attached if equals else _value(flag, rest))
+        if flag in SWITCHES and not equals:
+            setattr(request, SWITCHES[flag], True)
+        elif flag in OPTIONS:
+            setattr(request, OPTIONS[flag], attached if equals else _value(flag, rest))
         elif word.startswith("--"):
             key = _key(flag, request.command or next((word for word in rest if word in COMMANDS), None))
             given = [attached] if equals else ["true"] if is_flag(key) else _values(flag, key, rest)
             values.setdefault(key, []).extend(given)
         elif word.startswith("-"):
-            raise RequestError(f"{word} is not a flag of seqgen.{did_you_mean(word, [*_SWITCHES, *_OPTIONS])}")
+            raise RequestError(f"{word} is not a flag of seqgen.{did_you_mean(word, [*SWITCHES, *OPTIONS])}")
+        elif word == "help" and request.command is None:
+            request.help = True
+        elif request.help and word in groups():
+            request.overrides.append(word)
         elif request.command is None and "=" not in word:
-            request.command = _command(word)
+            request.command = _command(word, request.help)
         elif "=" in word or word.startswith("~"):
             request.overrides.append(word)
         else:
@@ -104,11 +108,11 @@ def _checked(request: Request) -> Request:
     return request
 
 
-def _command(word: str) -> str:
+def _command(word: str, about: bool) -> str:
+    """A command's name; `about`: of the command, or else the group, that help is wanted about."""
     if word not in COMMANDS:
-        raise RequestError(
-            f"{word} is not a command of seqgen.{did_you_mean(word, list(COMMANDS))} There are {', '.join(COMMANDS)}."
-        )
+        near = did_you_mean(word, [*COMMANDS, *groups()] if about else list(COMMANDS))
+        raise RequestError(f"{word} is not a command of seqgen.{near} There are {', '.join(COMMANDS)}.")
     return word
 
 
@@ -120,7 +124,7 @@ def _key(flag: str, command: str | None) -> str:
         return named
     if key in TOP_LEVEL or key in groups() or "." in key:
         return key
-    flags = [*_SWITCHES, *_OPTIONS, *map(flag_of, mine)]
+    flags = [*SWITCHES, *OPTIONS, *map(flag_of, mine)]
     where = f"seqgen {command}" if command else "seqgen"
     raise RequestError(f"{flag} is not a flag of {where}.{did_you_mean(flag, flags)} Settings are written key=value.")
 

@@ -9,7 +9,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from seqgen_cli.cli.grammar import COMMANDS
+from seqgen_cli.cli.completion import candidates
 from seqgen_cli.config.listing import CONFIGS
 
 
@@ -32,19 +32,13 @@ def hydra_main(command: str, arguments: Sequence[str], task: Callable[[DictConfi
 
 
 def complete(arguments: Sequence[str]) -> int:
-    """Answer the shell (`-sc query=bash`), or print what it should evaluate (`-sc install=bash`).
-
-    The line being completed is in COMP_LINE. Hydra knows no commands: ours is taken out of the line, and names the config.
-    """
-    line = os.environ.get("COMP_LINE", "").split(" ")
-    command = next((word for word in line[1:-1] if word in COMMANDS), None)
-    if command is not None:
-        line.remove(command)
-        os.environ["COMP_LINE"] = " ".join(line)
-    elif any(word.startswith("query=") for word in arguments):
-        print(" ".join(COMMANDS))
-        return 0
-    hydra_main(command or "train", ["-sc", *(word for word in arguments if "=" in word)], _nothing)
+    """Answer the shell (`-sc query=bash`), whose line is in COMP_LINE, or print what it should evaluate (`-sc install=bash`),
+    which is Hydra's own."""
+    if any(word.startswith("query=") for word in arguments):
+        line = os.environ.get("COMP_LINE", "")
+        print(" ".join(candidates(line[: int(os.environ.get("COMP_POINT", len(line)))])))
+    else:
+        hydra_main("train", ["-sc", *(word for word in arguments if "=" in word)], _nothing)
     return 0
 
 

@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 from seqgen_cli.cli.grammar import Request, parse
 from seqgen_cli.cli.helptext import command_page, overview
+from seqgen_cli.config.listing import groups
 from seqgen_cli.errors import SeqgenError, sentence
 
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if request.version:
             print(f"seqgen {version('seqgen-cli')}")
         elif request.help or request.command is None:
-            print(command_page(request.command) if request.command else overview())
+            print(_page(request))
         else:
             return _run(request)
         return 0
@@ -49,6 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code if isinstance(error, SeqgenError) else 1
 
 
+def _page(request: Request) -> str:
+    asked = [word for word in request.overrides if word.partition("=")[0] in groups() or not request.command]
+    if asked:
+        from seqgen_cli.cli.choicepage import choice_page
+
+        return choice_page(asked, request.config_dir)
+    return command_page(request.command) if request.command else overview()
+
+
 def _say(message: str) -> None:
     rank = os.environ.get("RANK", "0")
     print(f"seqgen{'' if rank == '0' else f' (rank {rank})'}: {message}", file=sys.stderr)
@@ -61,8 +71,8 @@ def _run(request: Request) -> int:
         from seqgen_cli.cli.sweep import sweep
 
         return sweep(request.command, request.overrides, request.debug)
-    from seqgen_cli.config import build
-    from seqgen_cli.config.compose import compose
+    from seqgen_cli.config.compose import compose, plain
+    from seqgen_cli.config.door import checked
     from seqgen_cli.report.tables import file_to_write, write_figures
     from seqgen_cli.runtime import process
 
@@ -74,12 +84,12 @@ def _run(request: Request) -> int:
 
         print(OmegaConf.to_yaml(config), end="")
         return 0
-    build.check(config)
+    asked = checked(plain(config), request.command)
     process.start_logging(request.debug)
-    place = file_to_write("--json", config.get("json"))
-    file_to_write("--output", config.get("output_file"))
+    place = file_to_write("--json", asked.json if "json" in asked else None)
+    file_to_write("--output", asked.output_file if "output_file" in asked else None)
     try:
-        figures = importlib.import_module(f"seqgen_cli.commands.{request.command}").run(config)
+        figures = importlib.import_module(f"seqgen_cli.commands.{request.command}").run(asked)
     finally:
         process.shut_down()
     if place is not None and process.is_main():

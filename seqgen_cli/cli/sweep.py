@@ -24,8 +24,8 @@ from omegaconf.errors import OmegaConfBaseException
 from seqgen_cli import errors
 from seqgen_cli.cli.grammar import quote
 from seqgen_cli.cli.hydra_main import hydra_main
-from seqgen_cli.config import build
-from seqgen_cli.config.compose import amended, explain, with_choices
+from seqgen_cli.config.compose import amended, explain, plain, with_choices
+from seqgen_cli.config.door import checked
 from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.report.tables import file_to_write, show, write_figures
 from seqgen_cli.runtime import process
@@ -81,11 +81,10 @@ def job(config: DictConfig) -> None:
     result: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "figures": {}, "error": None}
     print(f"seqgen: job {hydra.job.num}: {' '.join(overrides)}", file=sys.stderr)
     try:
-        config = with_choices(config, hydra.runtime.choices)
-        build.check(config)
+        asked = checked(plain(with_choices(config, hydra.runtime.choices)), hydra.job.config_name)
         command = importlib.import_module(f"seqgen_cli.commands.{hydra.job.config_name}")
         with redirect_stdout(sys.stderr):  # stdout is for the sweep's table
-            result["figures"] = command.run(config) or {}
+            result["figures"] = command.run(asked) or {}
     except Exception as error:
         if hydra.verbose is True:
             traceback.print_exc()

@@ -14,7 +14,7 @@ from seqgen_cli.bench.material import material, parameter_counts
 from seqgen_cli.bench.model import Bench, cost_beside_mle, cost_of_decoding, cost_of_training
 from seqgen_cli.bench.output import LayerBench, measure
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.errors import RequestError
 from seqgen_cli.models.base import Generator
 from seqgen_cli.report.tables import count, show
@@ -26,13 +26,12 @@ _PARAMETERS = (("all", "parameters"), ("trainable", "trainable_parameters"))
 
 def run(config: Config) -> dict[str, Any]:
     """Measure, print the table, return the figures."""
-    build.check(config)
     runtime = build.start_runtime(config)
-    settings: Bench = build.make(config.bench, "bench")
-    drawn = settings.match_lengths and "max_length_offset" in config.objective  # outputs, by the objective
+    settings: Bench = config.bench
+    drawn = settings.match_lengths and "max_length_offset" in config.objective.settings  # outputs, by the objective
     if drawn:
-        config.objective.update(max_length_factor=1.0, max_length_offset=1)
-    layer: LayerBench = build.make(config.layer, "layer")
+        config = config.changed({"objective": {"max_length_factor": 1.0, "max_length_offset": 1}})
+    layer: LayerBench = config.layer
     if layer.vocab_sizes:
         if runtime.precision_is_open:
             raise RequestError(
@@ -57,7 +56,7 @@ def run(config: Config) -> dict[str, Any]:
                 "the matrix-multiply rate does not count the operations of drawing them."
             )
         title = " ".join(f"{group}={name}" for group, name in names.items())
-        show(title, ["", "", "" if config.parameters_only else "quartiles"], _rows(build.task_of(config), figures), notes)
+        show(title, ["", "", "" if config.parameters_only else "quartiles"], _rows(config.task, figures), notes)
     return figures
 
 
@@ -65,14 +64,14 @@ def _layer_alone(config: Config, settings: LayerBench, runtime: Runtime) -> dict
     """Measure the output layer without a model."""
     measured, header, rows = measure(config, settings, runtime)
     machine = {"device": str(runtime.device), "precision": runtime.precision, "threads": torch.get_num_threads()}
-    figures = {"output": config.choices.output, **machine, **measured}
+    figures = {"output": config.choices["output"], **machine, **measured}
     if runtime.is_main:
         against = "; in brackets the share of plain full softmax's" if settings.reference else ""
         note = f"{settings.positions:,} positions of width {settings.hidden_size:,}{against}; {_machine(figures)}."
         if "peaked_entropy_bits" in measured["layer"]:
             flat, peak = (measured["layer"][f"{kind}entropy_bits"][-1] for kind in ("", "peaked_"))
             note += f" Distributions have {flat:.1f} bits of entropy at the last size, the peaked ones {peak:.1f}."
-        show(f"output={config.choices.output}", header, rows, [note])
+        show(config.output.owner, header, rows, [note])
     return figures
 
 

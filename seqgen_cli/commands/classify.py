@@ -11,7 +11,7 @@ from itertools import tee
 from typing import Any, TextIO
 
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.tasks.classify.classifier import Classification
 from seqgen_cli.tasks.classify.task import TASK
 from seqgen_cli.tasks.lines import check_files, decoded_lines, given, line_count, opened_input, opened_output, prompted, summary
@@ -24,7 +24,6 @@ def run(config: Config) -> dict[str, Any]:
 
     A line of nothing but spaces gives an empty line (in JSON, a label null), so that lines keep their numbers.
     """
-    build.check(config)
     check_files("classify", config, "text")
     asking = config.text is None and config.input is None and sys.stdin.isatty()
     counts: Counter[str] = Counter()

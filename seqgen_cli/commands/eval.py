@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.errors import RequestError
 from seqgen_cli.tasks import loading
 from seqgen_cli.tasks.translate.evaluation import score_files
@@ -11,10 +10,8 @@ from seqgen_cli.tasks.translate.evaluation import score_files
 
 def run(config: Config) -> dict[str, Any]:
     """Measure, print the table, return the figures."""
-    build.check(config)
-    metrics = build.make(config.metrics, "metrics")
     if config.hyp is not None or config.ref is not None:
-        return score_files(config, metrics)
+        return score_files(config)
     if config.ckpt is None:
         raise RequestError("seqgen eval needs --ckpt RUN, or --hyp FILE and --ref FILE to score files without a model.")
     return loading.task_of(config.ckpt, config.trust).evaluate(config)

@@ -11,7 +11,7 @@ from itertools import chain, islice
 from typing import Any, TextIO
 
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.config.listing import read_settings
 from seqgen_cli.errors import RequestError
 from seqgen_cli.tasks.generate.generator import Generation
@@ -32,7 +32,6 @@ def run(config: Config) -> dict[str, Any]:
 
     Each text is written as soon as its window is done: what was interrupted keeps what it wrote.
     """
-    build.check(config)
     _check(config)
     counts: Counter[str] = Counter()
     reads = config.prompt is None and (config.input is not None or not sys.stdin.isatty())
@@ -56,9 +55,9 @@ def run(config: Config) -> dict[str, Any]:
 def _check(config: Config) -> None:
     """Refuse what cannot be meant, before the model is loaded."""
     check_files("generate", config, "prompt")
-    usual = read_settings(f"decoding/{config.choices.decoding}") if "decoding" in config.choices else {}
+    usual = read_settings(f"decoding/{config.choices['decoding']}") if "decoding" in config.choices else {}
     for key in ("max_length_factor", "max_length_offset"):
-        if config.decoding.get(key) != usual.get(key):
+        if config.values["decoding"].get(key) != usual.get(key):
             raise RequestError(f"decoding.{key} does not bound generated texts: use max_length, tokens after the prompt.")
 
 

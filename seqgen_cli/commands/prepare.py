@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.errors import RequestError
 from seqgen_cli.report.tables import count, show
@@ -22,12 +22,11 @@ _WIDTH = 60  # of the last column
 
 def run(config: Config) -> dict[str, Any]:
     """Prepare, print the table of sizes, return the figures. What cleaning dropped is reported as it is found out."""
-    build.check(config)
     runtime = build.start_runtime(config)
-    prepared = build.prepared(config, runtime, report=_log.info)
+    prepared = build.prepared(config, report=_log.info)
     if not prepared.splits:
         raise RequestError("The data has no split to prepare.")
-    task = build.task_of(config)
+    task = config.task
     noun = task.noun(next(iter(prepared.splits.values())))
     classes = {name: told for name in prepared.splits if (told := task.tally(prepared, name))}
     if runtime.is_main:

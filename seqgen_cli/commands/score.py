@@ -7,8 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
-from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.data.corpora.lines import open_text
 from seqgen_cli.errors import RequestError
 from seqgen_cli.metrics.perplexity import Likelihood, perplexity
@@ -19,7 +18,6 @@ _log = logging.getLogger(__name__)
 
 def run(config: Config) -> dict[str, Any]:
     """Write log p (natural), tokens (`</s>` included) and perplexity of each pair, tab-separated; return the totals."""
-    build.check(config)
     if config.ckpt is None or config.target is None:
         raise RequestError("seqgen score needs --ckpt RUN, --source FILE and --target FILE (a language model: --target alone).")
     for path in filter(None, (config.source, config.target)):  # missing files are found before the model is loaded

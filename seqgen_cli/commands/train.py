@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.runtime import process
 from seqgen_cli.training import dry_run
 from seqgen_cli.training.averaging import average_best
@@ -15,23 +15,19 @@ from seqgen_cli.training.journal import curves, finite
 from seqgen_cli.training.session import Session
 from seqgen_cli.training.signals import InterruptedTrainingError, Interruption, StoppedError
 from seqgen_cli.training.start import Start
-from seqgen_cli.training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
 
 
 def run(config: Config) -> dict[str, Any]:
     """Train, or go on training; returns the run's figures."""
-    build.check(config)
-    trainer: Trainer = build.make(config.trainer, "trainer")
-    build.make(config.schedule, "schedule", total_updates=trainer.total_updates(None))  # refused before any data is read
     runtime = build.start_runtime(config)
-    start = Start.of(config, runtime)
-    prepared = build.prepared(config, runtime, start.tokenizers, report=_log.info)
-    if config.get("dry_run"):
-        return dry_run.report(config, trainer, runtime, start, prepared)
+    start = Start.of(config)
+    prepared = build.prepared(config, start.tokenizers, report=_log.info)
+    if config.dry_run:
+        return dry_run.report(config, start, prepared)
     log = process.log_to(start.run) if runtime.is_main else None
-    session = Session(config, trainer, runtime, start, prepared)
+    session = Session(config, start, prepared)
     try:
         with Interruption() as interruption:
             _train(session, interruption)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.data.corpora.lines import check_aligned, open_text, read_lines
 from seqgen_cli.tasks.lines import check_files, decoded_lines, line_count, opened_input, opened_output, prompted, summary
 from seqgen_cli.tasks.translate import plots
@@ -31,7 +31,6 @@ def run(config: Config) -> dict[str, Any]:
 
     Each output is written as soon as its window is translated: what was interrupted keeps what it wrote.
     """
-    build.check(config)
     check_files("translate", config)
     if config.prefix:  # missing or too short is found before the model is loaded
         open_text(Path(config.prefix)).close()

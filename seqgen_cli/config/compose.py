@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from seqgen_cli.config import signatures
 from seqgen_cli.config.groups import place, resolve
-from seqgen_cli.config.listing import CONFIGS, choosers, default_groups, inner_groups, top_level
+from seqgen_cli.config.listing import CONFIGS, choosers, default_groups, group_choices, groups, inner_groups, top_level
 from seqgen_cli.errors import RequestError, did_you_mean, join_and, join_or
 
 Config = DictConfig
@@ -74,11 +74,28 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def amended(command: str, overrides: Sequence[str]) -> list[str]:
-    """Overrides of single keys of a group that the command leaves to the checkpoint are added to what it says there."""
-    left = [group for group, choice in default_groups(command).items() if choice is None]
-    chosen = {override.partition("=")[0].lstrip("+") for override in overrides}
-    open_groups = tuple(f"{group}." for group in left if group not in chosen)
-    return [f"++{override}" if open_groups and override.startswith(open_groups) else override for override in overrides]
+    """Overrides of single keys of a group that the command leaves to the checkpoint are added to what it says there;
+    `group=null`, of which Hydra knows nothing, is left out where the command starts from none.
+
+    Raises:
+        RequestError: the command needs a choice there.
+    """
+    mine = default_groups(command)
+    left = {f"{group}=null" for group, choice in mine.items() if choice is None}
+    for override in overrides:
+        group, _, value = override.partition("=")
+        if value == "null" and group in groups() and group not in top_level(command) and override not in left:
+            ours = group in mine or group.partition("/")[0] in mine
+            raise RequestError(nothing_chosen(command, group) if ours else _not_here(command, group))
+    kept = [override for override in overrides if override not in left]
+    chosen = {override.partition("=")[0].lstrip("+") for override in kept}
+    open_groups = tuple(f"{group}." for group, choice in mine.items() if choice is None and group not in chosen)
+    return [f"++{override}" if open_groups and override.startswith(open_groups) else override for override in kept]
+
+
+def nothing_chosen(command: str, group: str) -> str:
+    """The sentence for `model=null`."""
+    return f"{group}=null chooses nothing, and seqgen {command} needs one: {group}={join_or(group_choices(group))}."
 
 
 @contextmanager
@@ -214,7 +231,7 @@ def _check_key(node: Any, group: str, key: str, choices: Mapping[str, Any]) -> N
         _check_key(node[name], f"{group}/{name}", rest, choices)
         return
     cls, path = resolve(node, group), place(group)
-    hints = signatures.parameters(cls)
+    hints = signatures.settings(cls)
     allowed = {f"{path}.{known}": hints[known].annotation for known in node if known != "_target_" and known in hints}
     owner = f"{group}={choices[group]}" if group in choices else path
     raise RequestError(signatures.why_not(cls, key, path, owner) or signatures.unknown_key(f"{path}.{key}", owner, allowed))

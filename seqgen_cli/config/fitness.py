@@ -7,6 +7,7 @@ from typing import Any
 from seqgen_cli.config import signatures
 from seqgen_cli.config.groups import PROTOCOLS, resolve
 from seqgen_cli.config.listing import group_choices, read_settings
+from seqgen_cli.config.parts import owner
 from seqgen_cli.errors import RequestError, join_or
 from seqgen_cli.tasks.base import GROUPS, Task, task_for, task_for_data, tasks
 
@@ -83,11 +84,6 @@ def _check_samples(classes: Mapping[str, type], values: Mapping[str, Any], choic
             f"objective.kl={settings['kl']} keeps the model near the one it starts from, which is random without init_from. "
             "Start from a trained one, init_from=RUN, or use objective.kl=0."
         )
-
-
-def owner(group: str, choices: Mapping[str, Any]) -> str:
-    """What the user calls a part of the config: "model=transformer"."""
-    return f"{group}={choices[group]}" if choices.get(group) else group
 
 
 def _check_needs(key: str, cls: type, classes: Mapping[str, type], choices: Mapping[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """The config groups: which package holds each, what a choice of it must offer, and what the program passes to it."""
 
 import importlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -10,8 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from seqgen_cli.config import moved
-from seqgen_cli.config.listing import group_choices
-from seqgen_cli.config.signatures import members, missing_members, parameters
+from seqgen_cli.config.signatures import missing_members
 from seqgen_cli.data.batching import Batching
 from seqgen_cli.data.corpora.base import Corpus
 from seqgen_cli.data.corpora.labelled import LabelledCorpus
@@ -19,7 +17,7 @@ from seqgen_cli.data.prepare.cleaning import StandardCleaning
 from seqgen_cli.data.tokenizers.base import TokenizerSettings
 from seqgen_cli.data.tokenizers.wordpieces import WordPieces
 from seqgen_cli.decoding.base import Decoder
-from seqgen_cli.errors import RequestError, join_and, join_or
+from seqgen_cli.errors import RequestError, join_and
 from seqgen_cli.metrics.base import Reward
 from seqgen_cli.models.base import Model
 from seqgen_cli.objectives.base import Decay, Objective, Schedule
@@ -104,28 +102,6 @@ PASSED: dict[str, frozenset[str]] = {
 def place(group: str) -> str:
     """Where the group's choice stands in the config: "objective/decay" -> "objective.decay"."""
     return group.replace("/", ".")
-
-
-def parts(cls: type, node: Mapping[str, Any], group: str) -> dict[str, Mapping[str, Any] | None]:
-    """What a choice chooses in turn: for each parameter of its class that an inner group is for, that part of its node.
-
-    Raises:
-        RequestError: it is missing, or something else stands in its place.
-    """
-    found: dict[str, Mapping[str, Any] | None] = {}
-    for name, parameter in parameters(cls).items():
-        inner, hints = f"{group}/{name}", members(parameter.annotation)
-        if not any(hint in PROTOCOLS.get(inner, ()) for hint in hints):
-            continue
-        value = node.get(name)
-        if value is None and type(None) in hints:
-            found[name] = None
-        elif isinstance(value, Mapping) and "_target_" in value:
-            found[name] = value
-        else:
-            wrong = f"{place(inner)} is {json.dumps(value)}" if name in node else f"{place(inner)} is missing"
-            raise RequestError(f"{wrong}: choose it by {inner}={join_or(group_choices(inner))}.")
-    return found
 
 
 def resolve(node: Mapping[str, Any], group: str) -> type:

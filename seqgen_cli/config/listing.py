@@ -1,8 +1,11 @@
-"""What can be chosen, read from the shipped YAML files alone: quick enough for --help, without Hydra or torch."""
+"""What can be chosen, read from the YAML files alone, the shipped ones and those of a user's own folder (--config-dir): quick
+enough for --help, without Hydra or torch."""
 
 import re
 from functools import cache
 from importlib import resources
+from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -37,33 +40,48 @@ def choosers(inner: str) -> dict[str, str]:
 
 
 @cache
-def group_choices(group: str) -> tuple[str, ...]:
-    """The names of a group's shipped choices."""
-    folder = _root().joinpath(group)
-    names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
+def group_choices(group: str, own: str | None = None) -> tuple[str, ...]:
+    """The names of a group's shipped choices, and of those in a user's `own` folder."""
+    folders = [place.joinpath(group) for place in _places(own)]
+    names = {item.name for folder in folders if folder.is_dir() for item in folder.iterdir()}
     return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
 
 
-def read_text(name: str) -> str:
-    """A shipped YAML's text, e.g. of "train" or "model/rnn"."""
-    return str(_root().joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+def _places(own: str | None) -> list[Any]:
+    return [_root(), *([Path(own)] if own else [])]
 
 
-def read_settings(name: str) -> dict[str, Any]:
-    """A shipped YAML as written, e.g. "train" or "model/rnn"."""
-    return yaml.safe_load(read_text(name)) or {}
+def read_text(name: str, own: str | None = None) -> str:
+    """A YAML's text, e.g. of "train" or "model/rnn"; of two the shipped one, which Hydra takes as well."""
+    files = [place.joinpath(f"{name}.yaml") for place in _places(own)]
+    return str(next((file for file in files if file.is_file()), files[0]).read_text(encoding="utf-8"))
 
 
-def summary(name: str) -> str:
-    """What a shipped YAML's first comment says, to the end of its first sentence."""
-    line = read_text(name).removeprefix("# @package _global_\n").partition("\n")[0]
-    return re.split(r"(?<!al\.)(?<=[.:]) ", line.lstrip("# "))[0].rstrip(".: ") if line.startswith("#") else ""
+def read_settings(name: str, own: str | None = None) -> dict[str, Any]:
+    """A YAML as written, e.g. "train" or "model/rnn"."""
+    return yaml.safe_load(read_text(name, own)) or {}
 
 
-def default_groups(command: str) -> dict[str, str | None]:
+def description(name: str, own: str | None = None) -> str:
+    """What the first comment of a YAML says, all its lines."""
+    lines = read_text(name, own).removeprefix("# @package _global_\n").splitlines()
+    return "\n".join(line.removeprefix("#").removeprefix(" ") for line in takewhile(lambda line: line.startswith("#"), lines))
+
+
+def summary(name: str, own: str | None = None) -> str:
+    """The first sentence of that."""
+    return re.split(r"(?<!al\.)(?<=[.:]) ", description(name, own).partition("\n")[0].lstrip())[0].rstrip(".: ")
+
+
+def default_groups(command: str, own: str | None = None) -> dict[str, str | None]:
     """The groups of a command (or a choice), in the order they are composed, and the choice each starts from."""
-    entries = [entry for entry in read_settings(command).get("defaults", []) if isinstance(entry, dict)]
+    entries = [entry for entry in read_settings(command, own).get("defaults", []) if isinstance(entry, dict)]
     return {str(group).removeprefix("override "): choice for entry in entries for group, choice in entry.items()}
+
+
+def brought(name: str, own: str | None = None) -> dict[str, str]:
+    """What a choice brings with it: the choices of other groups, which what is said on the command line replaces."""
+    return {key.partition("@")[0][1:]: str(to) for key, to in default_groups(name, own).items() if key.startswith("/")}
 
 
 def top_level(command: str) -> dict[str, Any]:
@@ -71,10 +89,10 @@ def top_level(command: str) -> dict[str, Any]:
     return {key: value for key, value in read_settings(command).items() if key not in ("defaults", "hydra")}
 
 
-def comments(command: str) -> dict[str, str]:
-    """The comment of each of the command's own settings; those of a section as "section.key"."""
+def comments(name: str, own: str | None = None) -> dict[str, str]:
+    """The comment of each setting of a command, or of a choice; those of a section as "section.key"."""
     found, section = {}, ""
-    for line in read_text(command).partition("defaults:")[2].splitlines():
+    for line in read_text(name, own).splitlines():
         if match := re.match(r"( *)(\w+):([^#]*)(?:#\s*(.+))?$", line):
             indent, key, value, comment = match.groups()
             section = section if indent else f"{key}." if not value.strip() else ""

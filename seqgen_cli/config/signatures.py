@@ -8,16 +8,18 @@ key, the value, what is allowed and the nearest match.
 import difflib
 import inspect
 import json
+import math
 import types
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
 import annotated_types
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from seqgen_cli.errors import RequestError, did_you_mean, join_and, join_or
+from seqgen_cli.hints import Inline, marked
 
 _BOUNDS = {"gt": "more than {}", "ge": "{} or more", "lt": "less than {}", "le": "at most {}"}
 
@@ -26,15 +28,47 @@ _BOUNDS = {"gt": "more than {}", "ge": "{} or more", "lt": "less than {}", "le":
 def parameters(cls: type) -> dict[str, inspect.Parameter]:
     """The constructor's parameters by name, each annotated with its resolved hint (Annotated kept)."""
     hints = get_type_hints(cls if is_dataclass(cls) else vars(cls).get("__init__", cls.__init__), include_extras=True)  # type: ignore[misc]
+    made = {field.name: field.default_factory for field in fields(cls)} if is_dataclass(cls) else {}
     found = {}
     for name, parameter in inspect.signature(cls).parameters.items():
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             raise TypeError(f"{cls.__qualname__} takes *{name}: a constructor must name each of its settings")
-        found[name] = parameter.replace(annotation=hints.get(name, Any))
+        factory: Any = made.get(name, MISSING)
+        default = parameter.default if factory is MISSING else factory()
+        found[name] = parameter.replace(annotation=hints.get(name, Any), default=default)
     return found
 
 
-def check_call(cls: type, values: Mapping[str, Any], path: str, owner: str, passed: Collection[str] = ()) -> dict[str, Any]:
+@cache
+def settings(cls: type) -> dict[str, inspect.Parameter]:
+    """The settings by name: the constructor's parameters, with the fields of an inline one in its place."""
+    return {
+        name: each
+        for own, parameter in parameters(cls).items()
+        for name, each in (_inline(parameter) or {own: parameter}).items()
+    }
+
+
+def _inline(parameter: inspect.Parameter) -> dict[str, inspect.Parameter]:
+    """The settings of an inline dataclass; none where the parameter is a setting itself."""
+    return settings(get_args(parameter.annotation)[0]) if marked(parameter.annotation, Inline) else {}
+
+
+def arguments(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the constructor is called with, given converted settings: those of an inline dataclass as that dataclass.
+
+    Raises:
+        RequestError: they do not fit one another.
+    """
+    found = {name: value for name, value in values.items() if name in parameters(cls)}
+    for name, parameter in parameters(cls).items():
+        if own := _inline(parameter):
+            kind = get_args(parameter.annotation)[0]
+            found[name] = kind(**arguments(kind, {key: values[key] for key in own if key in values}))
+    return found
+
+
+def check_settings(cls: type, values: Mapping[str, Any], path: str, owner: str, passed: Collection[str] = ()) -> dict[str, Any]:
     """The values converted to what the constructor declares.
 
     Args:
@@ -48,7 +82,7 @@ def check_call(cls: type, values: Mapping[str, Any], path: str, owner: str, pass
         RequestError: an unknown or missing key, or a value of the wrong type or out of range. Where the class's `refused`
             names the key, it says why.
     """
-    declared = {name: parameter for name, parameter in parameters(cls).items() if name not in passed}
+    declared = {name: parameter for name, parameter in settings(cls).items() if name not in passed}
     for name in values:
         if name not in declared:
             raise RequestError(
@@ -65,29 +99,49 @@ def check_value(hint: Any, value: Any, path: str) -> Any:
     """The value converted to `hint`. Nested dataclasses are checked key by key.
 
     Raises:
-        RequestError: the value does not fit.
+        RequestError: the value does not fit; a number that is not finite never does.
     """
     if value == "???":
         raise RequestError(f"{path} must be given: {path}=... ({describe(hint)}).")
     nested = _nested(hint, value, path)
     if nested is not None:
         return nested
-    if isinstance(value, float) and value.is_integer() and "float" not in describe(hint):
-        value = int(value)  # 1e5 is a float to YAML, and a whole number to everyone else
+    if "float" not in describe(hint):
+        value = _whole(value)
     try:
-        return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
+        return _adapter(hint).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        place = "".join(f"[{part}]" for part in error.errors()[0]["loc"] if isinstance(part, int))
+        first = error.errors()[0]
+        place = "".join(f"[{part}]" for part in first["loc"] if isinstance(part, int))
         got = f"{path} is {json.dumps(value, ensure_ascii=False)}{', wrong at ' + place if place else ''}"
+        finite = "" if _is_finite(value) else "finite: "
         near = did_you_mean(str(value), [str(choice) for choice in _choices(hint)])
-        raise RequestError(f"{got}; it must be {describe(hint)}.{near}") from None
+        raise RequestError(f"{got}; it must be {finite}{describe(hint)}.{near}") from None
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False))
+
+
+def _whole(value: Any) -> Any:
+    """1e5 is a float to YAML, and a whole number to everyone else."""
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_is_finite(item) for item in value)
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _nested(hint: Any, value: Any, path: str) -> Any:
     """A dataclass, or a list or mapping of them, built from plain data; None where the hint holds no dataclass for it."""
     for option in members(hint):
         if isinstance(option, type) and is_dataclass(option) and isinstance(value, Mapping):
-            return option(**check_call(option, value, path, path))
+            return option(**arguments(option, check_settings(option, value, path, path)))
         inner = get_args(option)
         if get_origin(option) in (list, tuple) and isinstance(value, list) and inner and _holds_dataclass(inner[0]):
             items = [check_value(inner[0], item, f"{path}[{i}]") for i, item in enumerate(value)]

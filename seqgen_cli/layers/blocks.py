@@ -7,27 +7,72 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
+from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.dropout import Dropout
 from seqgen_cli.layers.multihead import CrossAttention, KeysValues, SelfAttention
-from seqgen_cli.layers.positions import Rotation
+from seqgen_cli.layers.positions import Rotation, make_positions
 
 
 @dataclass(frozen=True)
 class LayerSettings:
-    """What every layer of both sides shares; see Transformer."""
+    """The settings of every Transformer: of its layers, and of what is known of positions.
 
-    hidden_size: int
-    ffn_size: int
-    heads: int
-    norm: str
-    activation: str
-    dropout: float
-    attention_dropout: float
-    activation_dropout: float
+    Args:
+        hidden_size: D. ffn_size: of the feed-forward networks. heads: a divisor of D.
+        norm: LayerNorm before each sublayer (pre) or after its residual connection (post, the paper's).
+        positions: added to the embeddings (sinusoidal, learned) or turning queries and keys of self-attention (rotary).
+        max_positions: the longest sequence that learned positions allow, in tokens.
+        activation: of the feed-forward networks.
+        dropout: of embeddings and of each sublayer's output. attention_dropout: of attention weights.
+        activation_dropout: inside the feed-forward networks.
+
+    Raises:
+        RequestError: sizes that do not fit one another.
+    """
+
+    hidden_size: Annotated[int, Ge(2)]
+    ffn_size: Annotated[int, Ge(1)]
+    heads: Annotated[int, Ge(1)]
+    norm: Literal["pre", "post"]
+    positions: Literal["sinusoidal", "learned", "rotary"]
+    max_positions: Annotated[int, Ge(1)]
+    activation: Literal["relu", "gelu"]
+    dropout: Annotated[float, Ge(0), Lt(1)]
+    attention_dropout: Annotated[float, Ge(0), Lt(1)]
+    activation_dropout: Annotated[float, Ge(0), Lt(1)]
+
+    def __post_init__(self) -> None:
+        size, heads = self.hidden_size, self.heads
+        if size % heads:
+            raise RequestError(f"model.hidden_size={size} cannot be divided among model.heads={heads}: choose a multiple.")
+        if self.positions == "sinusoidal" and size % 2:
+            raise RequestError(f"model.positions=sinusoidal needs an even model.hidden_size, not {size}.")
+        if self.positions == "rotary" and (size // heads) % 2:
+            raise RequestError(f"model.positions=rotary needs an even number of channels for each head, not {size} / {heads}.")
+
+    @property
+    def longest(self) -> int | None:
+        """The most tokens of a sequence; None: any number."""
+        return self.max_positions if self.positions == "learned" else None
+
+    @property
+    def rotary_size(self) -> int | None:
+        """Channels of a head, where they are turned."""
+        return self.hidden_size // self.heads if self.positions == "rotary" else None
+
+    def added_positions(self) -> nn.Module:
+        """What is added to the embeddings."""
+        return make_positions(self.positions, self.hidden_size, self.max_positions)
+
+    def last_norm(self) -> nn.Module:
+        """What stands after the last layer: pre-norm leaves that without a LayerNorm."""
+        return nn.LayerNorm(self.hidden_size) if self.norm == "pre" else nn.Identity()
 
     def feed_forward(self) -> nn.Sequential:
         """FFN(z) = W_2 f(W_1 z + b_1) + b_2, f = ReLU or GELU. Weights at Glorot's bound, zero biases."""

@@ -83,16 +83,6 @@ def make_positions(kind: str, size: int, max_positions: int) -> nn.Module:
     return LearnedPositions(size, max_positions) if kind == "learned" else NoPositions()
 
 
-def check_sizes(hidden_size: int, heads: int, positions: str) -> None:
-    """Refuse sizes of a Transformer that do not fit one another (RequestError)."""
-    if hidden_size % heads:
-        raise RequestError(f"model.hidden_size={hidden_size} cannot be divided among model.heads={heads}: choose a multiple.")
-    if positions == "sinusoidal" and hidden_size % 2:
-        raise RequestError(f"model.positions=sinusoidal needs an even model.hidden_size, not {hidden_size}.")
-    if positions == "rotary" and (hidden_size // heads) % 2:
-        raise RequestError(f"model.positions=rotary needs an even number of channels for each head, not {hidden_size} / {heads}.")
-
-
 class Rotation:
     """The rotations of T consecutive positions: channels (2i, 2i+1) turn by angle position / 10000^(2i/C).
 

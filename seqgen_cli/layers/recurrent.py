@@ -12,9 +12,10 @@ G gates: 4D (LSTM: input, forget, cell, output) or 3D (GRU: reset, update, new).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -25,6 +26,29 @@ Cell = Literal["lstm", "gru"]
 
 CellState = tuple[Tensor, ...]
 """What one cell carries on: (h,) for GRU, (h, c) for LSTM, (B, D) each."""
+
+
+@dataclass(frozen=True)
+class StackSettings:
+    """The settings of every recurrent model: of its stack of layers, one on each side where it has two sides.
+
+    Args:
+        embedding_size, hidden_size: E and D; an output layer can share the embedding where they are equal.
+        layers: of the stack. cell: lstm or gru.
+        residual: a connection around each layer, the first through a linear map of its input.
+        dropout: after each layer.
+    """
+
+    embedding_size: Annotated[int, Ge(1)]
+    hidden_size: Annotated[int, Ge(1)]
+    layers: Annotated[int, Ge(1)]
+    cell: Cell
+    residual: bool
+    dropout: Annotated[float, Ge(0), Lt(1)]
+
+    def input_sizes(self, further_size: int = 0) -> list[int]:
+        """I of each layer, the first of which reads the embedding and as much beside it."""
+        return [self.embedding_size + further_size, *[self.hidden_size] * (self.layers - 1)]
 
 
 @dataclass(frozen=True)
@@ -87,15 +111,15 @@ class RecurrentStack(nn.Module):
     """Layers one on another, read left to right: the decoder of recurrent models.
 
     Args:
-        cell: lstm or gru. layers: at least 1. input_size: I. hidden_size: D.
-        residual: a connection around each layer, the first through a linear map. dropout: after each layer.
+        settings: of the stack. further_size: X, inputs of the first layer beside the embedding: I = E + X.
     """
 
-    def __init__(self, cell: Cell, layers: int, input_size: int, hidden_size: int, residual: bool, dropout: float) -> None:
+    def __init__(self, settings: StackSettings, further_size: int = 0) -> None:
         super().__init__()
+        size, residual, dropout = settings.hidden_size, settings.residual, settings.dropout
         self.layers = nn.ModuleList(
-            RecurrentLayer(cell, input_size if place == 0 else hidden_size, hidden_size, residual, place == 0, dropout)
-            for place in range(layers)
+            RecurrentLayer(settings.cell, inputs, size, residual, place == 0, dropout)
+            for place, inputs in enumerate(settings.input_sizes(further_size))
         )
 
     def start(self, input_BTI: Tensor) -> RecurrentState:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from seqgen_cli.layers.dropout import Dropout
 from seqgen_cli.layers.masks import last_real, real_positions, reverse_rows
-from seqgen_cli.layers.recurrent import Cell, CellState, RecurrentState, cell_dtype, make_cell, make_skip
+from seqgen_cli.layers.recurrent import CellState, RecurrentState, StackSettings, cell_dtype, make_cell, make_skip
 from seqgen_cli.runtime.devices import no_autocast
 
 HandOver = Literal["hidden", "all"]
@@ -30,36 +30,25 @@ class RecurrentEncoder(nn.Module):
     """Residual recurrent layers over padded sentences.
 
     Args:
-        cell: lstm or gru. layers: at least 1. input_size: I. hidden_size: D, of each direction and of every output.
-        bidirectional: read the source from both ends. residual: a connection around each layer, the first through a
-            linear map. dropout: after each layer.
+        settings: of the stack; D is the size of each direction and of every output.
+        bidirectional: read the source from both ends.
         hand_over: hidden (an LSTM decoder then starts from c = 0) or all (h and c; the same for a GRU).
         outputs: whether the top layer's outputs are wanted, or the states alone.
     """
 
-    def __init__(
-        self,
-        cell: Cell,
-        layers: int,
-        input_size: int,
-        hidden_size: int,
-        bidirectional: bool,
-        residual: bool,
-        dropout: float,
-        hand_over: HandOver,
-        outputs: bool,
-    ) -> None:
+    def __init__(self, settings: StackSettings, bidirectional: bool, hand_over: HandOver, outputs: bool) -> None:
         super().__init__()
+        cell, size = settings.cell, settings.hidden_size
         self.layers = nn.ModuleList(
             EncoderLayer(
-                make_cell(cell, input_size if place == 0 else hidden_size, hidden_size),
-                make_cell(cell, input_size if place == 0 else hidden_size, hidden_size) if bidirectional else None,
-                make_skip(input_size if place == 0 else hidden_size, hidden_size, residual, projected=place == 0),
-                dropout,
+                make_cell(cell, inputs, size),
+                make_cell(cell, inputs, size) if bidirectional else None,
+                make_skip(inputs, size, settings.residual, projected=place == 0),
+                settings.dropout,
                 hand_over,
-                outputs or place + 1 < layers,
+                outputs or place + 1 < settings.layers,
             )
-            for place in range(layers)
+            for place, inputs in enumerate(settings.input_sizes())
         )
 
     def forward(self, input_BSI: Tensor, lengths_B: Tensor) -> tuple[Tensor | None, RecurrentState]:

@@ -14,6 +14,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from seqgen_cli.errors import RequestError
+from seqgen_cli.hints import NEUTRAL
 from seqgen_cli.metrics.base import Figure
 
 Name = Literal["accuracy", "f1", "roc_auc", "average_precision", "log_loss", "calibration_error"]
@@ -43,11 +44,11 @@ class ClassificationMetrics:
     task: ClassVar[str] = "classify"
     """What these are figures of."""
 
-    names: list[Name] = field(default_factory=lambda: list(NAMES))
-    bins: Annotated[int, Ge(1)] = 15
-    bootstrap: Annotated[int, Ge(0)] = 1000
-    confidence: Annotated[float, Gt(0), Lt(1)] = 0.95
-    seed: Annotated[int, Ge(0)] = 12345
+    names: Annotated[list[Name], NEUTRAL] = field(default_factory=lambda: list(NAMES))
+    bins: Annotated[int, Ge(1), NEUTRAL] = 15
+    bootstrap: Annotated[int, Ge(0), NEUTRAL] = 1000
+    confidence: Annotated[float, Gt(0), Lt(1), NEUTRAL] = 0.95
+    seed: Annotated[int, Ge(0), NEUTRAL] = 12345
 
     def compute(self, log_probs_NC: np.ndarray, labels_N: np.ndarray, bootstrap: int | None = None) -> dict[str, Figure]:
         """One Figure for each name.

@@ -11,6 +11,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from seqgen_cli.errors import RequestError
+from seqgen_cli.hints import NEUTRAL
 from seqgen_cli.metrics.base import Figure
 from seqgen_cli.metrics.bootstrap import interval
 from seqgen_cli.metrics.perplexity import perplexity
@@ -39,10 +40,10 @@ class LanguageModelMetrics:
     task: ClassVar[str] = "generate"
     """What these are figures of."""
 
-    names: list[Name] = field(default_factory=lambda: ["perplexity", "nll", "accuracy"])
-    bootstrap: Annotated[int, Ge(0)] = 1000
-    confidence: Annotated[float, Gt(0), Lt(1)] = 0.95
-    seed: Annotated[int, Ge(0)] = 12345
+    names: Annotated[list[Name], NEUTRAL] = field(default_factory=lambda: ["perplexity", "nll", "accuracy"])
+    bootstrap: Annotated[int, Ge(0), NEUTRAL] = 1000
+    confidence: Annotated[float, Gt(0), Lt(1), NEUTRAL] = 0.95
+    seed: Annotated[int, Ge(0), NEUTRAL] = 12345
 
     def compute(self, nll_L: np.ndarray, correct_L: np.ndarray, tokens_L: np.ndarray) -> dict[str, Figure]:
         """One Figure for each name, from each example's sums: -log p (nats), correct predictions, and predicted tokens.

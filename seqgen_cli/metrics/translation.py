@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Lt
 from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.metrics.base import Metric
 
+from seqgen_cli.hints import NEUTRAL
 from seqgen_cli.metrics.base import Figure, check_parallel
 from seqgen_cli.metrics.bootstrap import interval
 from seqgen_cli.metrics.word_tokenizers import WordTokenizer, word_tokenizer
@@ -31,11 +32,11 @@ class TranslationMetrics:
         seed: of the resampling; 12345 is sacrebleu's.
     """
 
-    names: list[Literal["bleu", "chrf", "ter"]] = field(default_factory=lambda: ["bleu", "chrf", "ter"])
-    tokenizer: WordTokenizer = "auto"
-    bootstrap: Annotated[int, Ge(0)] = 1000
-    confidence: Annotated[float, Gt(0), Lt(1)] = 0.95
-    seed: Annotated[int, Ge(0)] = 12345
+    names: Annotated[list[Literal["bleu", "chrf", "ter"]], NEUTRAL] = field(default_factory=lambda: ["bleu", "chrf", "ter"])
+    tokenizer: Annotated[WordTokenizer, NEUTRAL] = "auto"
+    bootstrap: Annotated[int, Ge(0), NEUTRAL] = 1000
+    confidence: Annotated[float, Gt(0), Lt(1), NEUTRAL] = 0.95
+    seed: Annotated[int, Ge(0), NEUTRAL] = 12345
 
     def bleu_tokenizer(self, target_language: str | None) -> str:
         """The tokenizer that BLEU uses for this language (an ISO 639-1 code; None: unknown).

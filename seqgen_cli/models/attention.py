@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.errors import RequestError
+from seqgen_cli.hints import INLINE
 from seqgen_cli.layers.attention import Attention, Score
 from seqgen_cli.layers.embeddings import embed_words, word_embedding
 from seqgen_cli.layers.masks import real_positions
-from seqgen_cli.layers.recurrent import Cell, RecurrentStack, RecurrentState, SteppedStack
+from seqgen_cli.layers.recurrent import RecurrentStack, RecurrentState, StackSettings, SteppedStack
 from seqgen_cli.layers.recurrent_encoder import HandOver, RecurrentEncoder
 from seqgen_cli.models.base import Selectable, valid_rows
 
@@ -65,13 +65,10 @@ class RecurrentAttention(nn.Module):
 
     Args:
         source_vocab_size, target_vocab_size: V of each side.
-        embedding_size, hidden_size: E and D, of both sides.
-        layers: of each side. cell: lstm or gru.
+        stack: of each side.
         style: bahdanau or luong. score: see layers/attention.py. input_feeding: luong only.
         bidirectional: the encoder reads from both ends (layers/recurrent_encoder.py says how they are joined).
-        residual: a connection around each layer, the first through a linear map of its input.
         hand_over: what of an LSTM's state the decoder starts from: hidden (h, and c = 0) or all (h and c).
-        dropout: after each layer.
 
     Raises:
         RequestError: input feeding with style bahdanau, which feeds the context already.
@@ -84,32 +81,25 @@ class RecurrentAttention(nn.Module):
         *,
         source_vocab_size: int,
         target_vocab_size: int,
-        embedding_size: Annotated[int, Ge(1)],
-        hidden_size: Annotated[int, Ge(1)],
-        layers: Annotated[int, Ge(1)],
-        cell: Cell,
+        stack: Annotated[StackSettings, INLINE],
         style: Literal["bahdanau", "luong"],
         score: Score,
         input_feeding: bool,
         bidirectional: bool,
-        residual: bool,
         hand_over: HandOver,
-        dropout: Annotated[float, Ge(0), Lt(1)],
     ) -> None:
         super().__init__()
         if input_feeding and style == "bahdanau":
             raise RequestError("model.input_feeding=true belongs to model.style=luong; bahdanau feeds the context already.")
-        self.hidden_size = hidden_size
+        self.hidden_size = stack.hidden_size
         self.input_feeding = input_feeding
-        self.source_embedding = word_embedding(source_vocab_size, embedding_size)
-        self.embedding = word_embedding(target_vocab_size, embedding_size)
-        self.encoder = RecurrentEncoder(
-            cell, layers, embedding_size, hidden_size, bidirectional, residual, dropout, hand_over, outputs=True
-        )
-        self.attention = Attention(score, hidden_size)
-        further_size = hidden_size if style == "bahdanau" or input_feeding else 0
-        self.decoder = RecurrentStack(cell, layers, embedding_size + further_size, hidden_size, residual, dropout)
-        self.combine = nn.Linear(2 * hidden_size, hidden_size, bias=False) if style == "luong" else None
+        self.source_embedding = word_embedding(source_vocab_size, stack.embedding_size)
+        self.embedding = word_embedding(target_vocab_size, stack.embedding_size)
+        size = stack.hidden_size
+        self.encoder = RecurrentEncoder(stack, bidirectional, hand_over, outputs=True)
+        self.attention = Attention(score, size)
+        self.decoder = RecurrentStack(stack, further_size=size if style == "bahdanau" or input_feeding else 0)
+        self.combine = nn.Linear(2 * size, size, bias=False) if style == "luong" else None
 
     def hidden_states(self, batch: Batch) -> Tensor:
         assert batch.inputs_BT is not None

@@ -7,12 +7,12 @@ Shapes: B sentences, R = B * m decoder rows, S source length, T target length, N
 
 from typing import Annotated, ClassVar
 
-from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
+from seqgen_cli.hints import INLINE
 from seqgen_cli.layers.embeddings import embed_words, word_embedding
-from seqgen_cli.layers.recurrent import Cell, RecurrentStack, RecurrentState
+from seqgen_cli.layers.recurrent import RecurrentStack, RecurrentState, StackSettings
 from seqgen_cli.layers.recurrent_encoder import HandOver, RecurrentEncoder
 from seqgen_cli.models.base import Selectable, valid_rows
 
@@ -22,12 +22,9 @@ class Rnn(nn.Module):
 
     Args:
         source_vocab_size, target_vocab_size: V of each side.
-        embedding_size, hidden_size: E and D, of both sides.
-        layers: of each side. cell: lstm or gru.
-        residual: a connection around each layer, the first through a linear map of the embedding.
+        stack: of each side.
         bidirectional: the encoder reads from both ends (layers/recurrent_encoder.py says how they are joined).
         hand_over: what of an LSTM's state the decoder starts from: hidden (h, and c = 0) or all (h and c).
-        dropout: after each layer.
     """
 
     recurrent: ClassVar[bool] = True
@@ -37,23 +34,16 @@ class Rnn(nn.Module):
         *,
         source_vocab_size: int,
         target_vocab_size: int,
-        embedding_size: Annotated[int, Ge(1)],
-        hidden_size: Annotated[int, Ge(1)],
-        layers: Annotated[int, Ge(1)],
-        cell: Cell,
-        residual: bool,
+        stack: Annotated[StackSettings, INLINE],
         bidirectional: bool,
         hand_over: HandOver,
-        dropout: Annotated[float, Ge(0), Lt(1)],
     ) -> None:
         super().__init__()
-        self.hidden_size = hidden_size
-        self.source_embedding = word_embedding(source_vocab_size, embedding_size)
-        self.embedding = word_embedding(target_vocab_size, embedding_size)
-        self.encoder = RecurrentEncoder(
-            cell, layers, embedding_size, hidden_size, bidirectional, residual, dropout, hand_over, outputs=False
-        )
-        self.decoder = RecurrentStack(cell, layers, embedding_size, hidden_size, residual, dropout)
+        self.hidden_size = stack.hidden_size
+        self.source_embedding = word_embedding(source_vocab_size, stack.embedding_size)
+        self.embedding = word_embedding(target_vocab_size, stack.embedding_size)
+        self.encoder = RecurrentEncoder(stack, bidirectional, hand_over, outputs=False)
+        self.decoder = RecurrentStack(stack)
 
     def hidden_states(self, batch: Batch) -> Tensor:
         assert batch.inputs_BT is not None

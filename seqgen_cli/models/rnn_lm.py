@@ -7,12 +7,12 @@ Shapes: B texts, R = B * m rows, T length, N real positions, E embedding, D hidd
 
 from typing import Annotated, ClassVar
 
-from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
+from seqgen_cli.hints import INLINE
 from seqgen_cli.layers.embeddings import embed_words, word_embedding
-from seqgen_cli.layers.recurrent import Cell, RecurrentStack, RecurrentState
+from seqgen_cli.layers.recurrent import RecurrentStack, RecurrentState, StackSettings
 from seqgen_cli.models.base import NoSource, Selectable, valid_rows
 
 
@@ -21,10 +21,7 @@ class RnnLm(nn.Module):
 
     Args:
         target_vocab_size: V.
-        embedding_size, hidden_size: E and D; an output layer can share the embedding where they are equal.
-        layers: of the stack. cell: lstm or gru.
-        residual: a connection around each layer, the first through a linear map of the embedding.
-        dropout: after each layer.
+        stack: of layers.
     """
 
     reads_source: ClassVar[bool] = False
@@ -34,17 +31,12 @@ class RnnLm(nn.Module):
         self,
         *,
         target_vocab_size: int,
-        embedding_size: Annotated[int, Ge(1)],
-        hidden_size: Annotated[int, Ge(1)],
-        layers: Annotated[int, Ge(1)],
-        cell: Cell,
-        residual: bool,
-        dropout: Annotated[float, Ge(0), Lt(1)],
+        stack: Annotated[StackSettings, INLINE],
     ) -> None:
         super().__init__()
-        self.hidden_size = hidden_size
-        self.embedding = word_embedding(target_vocab_size, embedding_size)
-        self.layers = RecurrentStack(cell, layers, embedding_size, hidden_size, residual, dropout)
+        self.hidden_size = stack.hidden_size
+        self.embedding = word_embedding(target_vocab_size, stack.embedding_size)
+        self.layers = RecurrentStack(stack)
 
     def hidden_states(self, batch: Batch) -> Tensor:
         assert batch.inputs_BT is not None

@@ -6,19 +6,20 @@ Shapes: B sentences, R = B * m decoder rows, S source length, T target length, N
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, cast
+from typing import Annotated, cast
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.errors import RequestError
+from seqgen_cli.hints import INLINE
 from seqgen_cli.layers.blocks import DecoderLayer, EncoderLayer, LayerSettings, TransformerState, causal_mask
 from seqgen_cli.layers.dropout import Dropout
 from seqgen_cli.layers.embeddings import embed_words, word_embedding
 from seqgen_cli.layers.masks import real_positions
 from seqgen_cli.layers.multihead import KeysValues
-from seqgen_cli.layers.positions import Rotation, check_sizes, make_positions
+from seqgen_cli.layers.positions import Rotation
 from seqgen_cli.models.base import Selectable, valid_rows
 
 
@@ -41,14 +42,7 @@ class Transformer(nn.Module):
 
     Args:
         source_vocab_size, target_vocab_size: V of each side.
-        hidden_size: D. ffn_size: of the feed-forward networks. heads: a divisor of D.
-        encoder_layers, decoder_layers: at least 1 each.
-        norm: LayerNorm before each sublayer (pre) or after its residual connection (post, the paper's).
-        positions: added to the embeddings (sinusoidal, learned) or turning queries and keys of self-attention (rotary).
-        max_positions: the longest sequence that learned positions allow, in tokens.
-        activation: of the feed-forward networks.
-        dropout: of embeddings and of each sublayer's output. attention_dropout: of attention weights.
-        activation_dropout: inside the feed-forward networks.
+        layer: what every layer is like. encoder_layers, decoder_layers: at least 1 each.
         share_embeddings: one table for source and target; both sides need the same (joint) vocabulary.
         alignment_layer: decoder layer, from 1, whose cross-attention `alignments` shows; None: the last but one, which
             follows the words best (Garg et al. 2019).
@@ -62,23 +56,13 @@ class Transformer(nn.Module):
         *,
         source_vocab_size: int,
         target_vocab_size: int,
-        hidden_size: Annotated[int, Ge(2)],
-        ffn_size: Annotated[int, Ge(1)],
-        heads: Annotated[int, Ge(1)],
+        layer: Annotated[LayerSettings, INLINE],
         encoder_layers: Annotated[int, Ge(1)],
         decoder_layers: Annotated[int, Ge(1)],
-        norm: Literal["pre", "post"],
-        positions: Literal["sinusoidal", "learned", "rotary"],
-        max_positions: Annotated[int, Ge(1)],
-        activation: Literal["relu", "gelu"],
-        dropout: Annotated[float, Ge(0), Lt(1)],
-        attention_dropout: Annotated[float, Ge(0), Lt(1)],
-        activation_dropout: Annotated[float, Ge(0), Lt(1)],
         share_embeddings: bool,
         alignment_layer: Annotated[int, Ge(1)] | None,
     ) -> None:
         super().__init__()
-        check_sizes(hidden_size, heads, positions)
         if share_embeddings and source_vocab_size != target_vocab_size:
             raise RequestError(
                 f"model.share_embeddings=true needs one vocabulary for both sides, but the source has {source_vocab_size} "
@@ -86,21 +70,15 @@ class Transformer(nn.Module):
             )
         if alignment_layer is not None and alignment_layer > decoder_layers:
             raise RequestError(f"model.alignment_layer={alignment_layer} is not one of the {decoder_layers} decoder layers.")
-        self.hidden_size = hidden_size
-        self.head_size = hidden_size // heads
-        self.rotary = positions == "rotary"
-        self.longest = max_positions if positions == "learned" else None
+        self.hidden_size, self.longest, self.rotary_size = layer.hidden_size, layer.longest, layer.rotary_size
         self.alignment_layer = max(1, decoder_layers - 1) if alignment_layer is None else alignment_layer
-        layer = LayerSettings(hidden_size, ffn_size, heads, norm, activation, dropout, attention_dropout, activation_dropout)
-        self.embedding = word_embedding(target_vocab_size, hidden_size)
-        self.source_embedding = None if share_embeddings else word_embedding(source_vocab_size, hidden_size)
-        self.source_positions = make_positions(positions, hidden_size, max_positions)
-        self.target_positions = make_positions(positions, hidden_size, max_positions)
-        self.dropout = Dropout(dropout)
+        self.embedding = word_embedding(target_vocab_size, layer.hidden_size)
+        self.source_embedding = None if share_embeddings else word_embedding(source_vocab_size, layer.hidden_size)
+        self.source_positions, self.target_positions = layer.added_positions(), layer.added_positions()
+        self.dropout = Dropout(layer.dropout)
         self.encoder_layers = nn.ModuleList(EncoderLayer(layer) for _ in range(encoder_layers))
         self.decoder_layers = nn.ModuleList(DecoderLayer(layer) for _ in range(decoder_layers))
-        self.encoder_norm = nn.LayerNorm(hidden_size) if norm == "pre" else nn.Identity()
-        self.decoder_norm = nn.LayerNorm(hidden_size) if norm == "pre" else nn.Identity()
+        self.encoder_norm, self.decoder_norm = layer.last_norm(), layer.last_norm()
 
     def hidden_states(self, batch: Batch) -> Tensor:
         assert batch.inputs_BT is not None
@@ -153,7 +131,7 @@ class Transformer(nn.Module):
         return cast("list[DecoderLayer]", list(self.decoder_layers))
 
     def _rotation(self, start: int, hidden_RTD: Tensor) -> Rotation | None:
-        return Rotation(start, hidden_RTD.shape[1], self.head_size, hidden_RTD) if self.rotary else None
+        return None if self.rotary_size is None else Rotation(start, hidden_RTD.shape[1], self.rotary_size, hidden_RTD)
 
     def _start(self, embedded_RTE: Tensor, state: TransformerState | None) -> tuple[Tensor, Tensor | None, Rotation | None]:
         """The decoder's first input, and the mask and rotation of its self-attention."""

@@ -3,16 +3,17 @@
 Shapes: B texts, R = B * m rows, T length, N real positions, D hidden.
 """
 
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, cast
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
+from seqgen_cli.hints import INLINE
 from seqgen_cli.layers.blocks import CausalLayer, LayerSettings, TransformerState, causal_mask
 from seqgen_cli.layers.dropout import Dropout
 from seqgen_cli.layers.embeddings import embed_words, word_embedding
-from seqgen_cli.layers.positions import Rotation, check_sizes, make_positions
+from seqgen_cli.layers.positions import Rotation
 from seqgen_cli.models.base import NoSource, Selectable, valid_rows
 
 
@@ -23,17 +24,7 @@ class TransformerLm(nn.Module):
 
     Args:
         target_vocab_size: V.
-        hidden_size: D. ffn_size: of the feed-forward networks. heads: a divisor of D.
-        layers: at least 1.
-        norm: LayerNorm before each sublayer (pre) or after its residual connection (post).
-        positions: added to the embeddings (sinusoidal, learned) or turning queries and keys (rotary).
-        max_positions: the longest text that learned positions allow, in tokens.
-        activation: of the feed-forward networks.
-        dropout: of embeddings and of each sublayer's output. attention_dropout: of attention weights.
-        activation_dropout: inside the feed-forward networks.
-
-    Raises:
-        RequestError: sizes that do not fit one another.
+        layer: what every layer is like. layers: at least 1.
     """
 
     reads_source: ClassVar[bool] = False
@@ -42,29 +33,16 @@ class TransformerLm(nn.Module):
         self,
         *,
         target_vocab_size: int,
-        hidden_size: Annotated[int, Ge(2)],
-        ffn_size: Annotated[int, Ge(1)],
-        heads: Annotated[int, Ge(1)],
+        layer: Annotated[LayerSettings, INLINE],
         layers: Annotated[int, Ge(1)],
-        norm: Literal["pre", "post"],
-        positions: Literal["sinusoidal", "learned", "rotary"],
-        max_positions: Annotated[int, Ge(1)],
-        activation: Literal["relu", "gelu"],
-        dropout: Annotated[float, Ge(0), Lt(1)],
-        attention_dropout: Annotated[float, Ge(0), Lt(1)],
-        activation_dropout: Annotated[float, Ge(0), Lt(1)],
     ) -> None:
         super().__init__()
-        check_sizes(hidden_size, heads, positions)
-        self.hidden_size = hidden_size
-        self.longest = max_positions if positions == "learned" else None
-        self.rotary_size = hidden_size // heads if positions == "rotary" else None
-        layer = LayerSettings(hidden_size, ffn_size, heads, norm, activation, dropout, attention_dropout, activation_dropout)
-        self.embedding = word_embedding(target_vocab_size, hidden_size)
-        self.positions = make_positions(positions, hidden_size, max_positions)
-        self.dropout = Dropout(dropout)
+        self.hidden_size, self.longest, self.rotary_size = layer.hidden_size, layer.longest, layer.rotary_size
+        self.embedding = word_embedding(target_vocab_size, layer.hidden_size)
+        self.positions = layer.added_positions()
+        self.dropout = Dropout(layer.dropout)
         self.layers = nn.ModuleList(CausalLayer(layer) for _ in range(layers))
-        self.norm = nn.LayerNorm(hidden_size) if norm == "pre" else nn.Identity()
+        self.norm = layer.last_norm()
 
     def hidden_states(self, batch: Batch) -> Tensor:
         assert batch.inputs_BT is not None

@@ -108,7 +108,8 @@ class Advisor(Protocol):
 class Objective(Protocol):
     """A way to train. An implementation is an nn.Module that holds the model and the output layer it was given.
 
-    It may have an `advisor`: an Advisor.
+    It may have an `advisor`: an Advisor. Its class may have `figures`: the names of what its `evaluate` makes of a validation
+    set, so that a trainer.best_metric that is not among them (or the metrics') is refused before training begins.
     """
 
     def updates(self, make_optimizer: MakeOptimizer) -> list[Update]:

@@ -9,19 +9,19 @@ Over all sequences at alpha = 1 it is the expected risk 1 - E[G].
 Shapes: B sentences, K samples of each, C columns (samples and reference).
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from seqgen_cli.data.batch import Batch
+from seqgen_cli.hints import INLINE
 from seqgen_cli.metrics.base import Reward
 from seqgen_cli.models.base import Generator
 from seqgen_cli.objectives.advice import RewardAdvisor
 from seqgen_cli.objectives.base import Loss, Progress
 from seqgen_cli.objectives.mle import MaximumLikelihood
-from seqgen_cli.objectives.rollouts import Policy
-from seqgen_cli.objectives.trials import Trials, monitored, untouched
+from seqgen_cli.objectives.trials import Trials, TrialSettings, monitored, untouched
 from seqgen_cli.outputs.base import OutputLayer
 
 
@@ -30,12 +30,11 @@ class MinimumRisk(MaximumLikelihood):
 
     Args:
         model, output: the networks. target_tokenizer: of the target side.
-        reward: G. reward_on: what it reads: detokenised text, or token ids. reward_processes: see `Rewarding`.
-        samples: K, of each source. temperature: samples are drawn from p^(1/temperature), to find more outputs that differ.
+        reward: G. trials: how outputs are drawn and rewarded.
+        temperature: samples are drawn from p^(1/temperature), to find more outputs that differ.
         include_reference: whether the reference is of the set.
         alpha: sharpness of Q. Low values flatten it over outputs whose p differ by orders of magnitude.
         mle_weight: w in (1 - w) risk + w mle, the risk per sentence and the likelihood per token.
-        dropout, max_length_factor, max_length_offset: see `Trials`.
     """
 
     rewards_outputs: ClassVar[bool] = True
@@ -46,25 +45,18 @@ class MinimumRisk(MaximumLikelihood):
         output: OutputLayer,
         target_tokenizer: Any,
         reward: Reward,
-        samples: Annotated[int, Ge(1)] = 10,
+        trials: Annotated[TrialSettings, INLINE],
         temperature: Annotated[float, Gt(0)] = 1.0,
         include_reference: bool = True,
         alpha: Annotated[float, Gt(0)] = 0.005,
         mle_weight: Annotated[float, Ge(0), Le(1)] = 0.0,
-        dropout: bool = False,
-        max_length_factor: Annotated[float, Ge(0)] = 1.5,
-        max_length_offset: Annotated[int, Ge(1)] = 10,
-        reward_on: Literal["text", "ids"] = "text",
-        reward_processes: Annotated[int, Ge(0)] = 0,
     ) -> None:
         super().__init__(model, output)
-        policy = Policy(
-            samples=samples, temperature=temperature, max_length_factor=max_length_factor, max_length_offset=max_length_offset
-        )
-        self.trials = Trials((model, output), target_tokenizer, policy, dropout, reward, reward_on, reward_processes)
+        self.trials = Trials((model, output), target_tokenizer, reward, trials, temperature=temperature)
         cold = "objective.mle_weight=0.9" if mle_weight < 0.5 else None
-        self.advisor = RewardAdvisor(samples, cold, ["raise objective.mle_weight", "change objective.alpha"])
-        self.samples, self.include_reference, self.alpha, self.mle_weight = samples, include_reference, alpha, mle_weight
+        self.advisor = RewardAdvisor(trials.samples, cold, ["raise objective.mle_weight", "change objective.alpha"])
+        self.samples, self.include_reference = trials.samples, include_reference
+        self.alpha, self.mle_weight = alpha, mle_weight
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Tokens of the references, for their likelihood, and sequences."""

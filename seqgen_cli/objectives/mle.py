@@ -4,7 +4,8 @@ For a generator L = - sum_t log p(y_t | y_<t, x), a sum over target tokens; for 
 or, with a weight for each class, - sum_n w_label log p(label_n | x_n) over sum_n w_label.
 """
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Gt
@@ -30,6 +31,8 @@ class MaximumLikelihood(nn.Module):
     Raises:
         RequestError: there are more or fewer weights than classes.
     """
+
+    figures: ClassVar[Sequence[str]] = ("nll", "perplexity", "accuracy")
 
     def __init__(self, model: Model, output: OutputLayer, class_weights: list[Annotated[float, Gt(0)]] | None = None) -> None:
         super().__init__()

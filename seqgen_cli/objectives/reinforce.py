@@ -16,13 +16,14 @@ Shapes: B sentences, K samples of each, C columns (samples and greedy output), R
 
 import copy
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
+from seqgen_cli.hints import INLINE
 from seqgen_cli.layers.dropout import without_dropout
 from seqgen_cli.layers.rows import by_gradient, places
 from seqgen_cli.metrics.base import Reward
@@ -32,8 +33,8 @@ from seqgen_cli.objectives.base import Loss, MakeOptimizer, Progress, Update
 from seqgen_cli.objectives.baselines import SAMPLES, Baseline, Rewards
 from seqgen_cli.objectives.handovers import Handover, Plan
 from seqgen_cli.objectives.mle import MaximumLikelihood
-from seqgen_cli.objectives.rollouts import Policy, Scored, score
-from seqgen_cli.objectives.trials import Trials, monitored, untouched
+from seqgen_cli.objectives.rollouts import Scored, score
+from seqgen_cli.objectives.trials import Trials, TrialSettings, monitored, untouched
 from seqgen_cli.outputs.base import OutputLayer
 
 
@@ -42,9 +43,7 @@ class Reinforce(MaximumLikelihood):
 
     Args:
         model, output: the networks. target_tokenizer: of the target side.
-        reward: G. reward_on: what it reads: detokenised text, or token ids. reward_processes: see `Rewarding`.
-        baseline: b. handover: from mle to this.
-        samples: K, of each source. dropout, max_length_factor, max_length_offset: see `Trials`.
+        reward: G. baseline: b. handover: from mle to this. trials: how outputs are drawn and rewarded.
         entropy: c, in reward per nat. kl: c_0, likewise; the starting model is the weights before the first update, those of
             `init_from`, kept in the run's checkpoints.
     """
@@ -59,29 +58,18 @@ class Reinforce(MaximumLikelihood):
         reward: Reward,
         baseline: Baseline,
         handover: Handover,
-        samples: Annotated[int, Ge(1)] = 1,
+        trials: Annotated[TrialSettings, INLINE],
         entropy: Annotated[float, Ge(0)] = 0.0,
         kl: Annotated[float, Ge(0)] = 0.0,
-        dropout: bool = False,
-        max_length_factor: Annotated[float, Ge(0)] = 1.5,
-        max_length_offset: Annotated[int, Ge(1)] = 10,
-        reward_on: Literal["text", "ids"] = "text",
-        reward_processes: Annotated[int, Ge(0)] = 0,
     ) -> None:
         super().__init__(model, output)
-        policy = Policy(
-            samples=samples,
-            greedy=baseline.wants_greedy,
-            max_length_factor=max_length_factor,
-            max_length_offset=max_length_offset,
-        )
-        self.trials = Trials((model, output), target_tokenizer, policy, dropout, reward, reward_on, reward_processes)
-        self.reward, self.baseline, self.handover, self.samples = reward, baseline, handover, samples
+        self.trials = Trials((model, output), target_tokenizer, reward, trials, greedy=baseline.wants_greedy)
+        self.baseline, self.handover, self.samples = baseline, handover, trials.samples
         self.entropy, self.kl = entropy, kl
         begin = handover.plan(0)
         cold = begin.samples > begin.reference or bool(begin.last)
         remedies = ["set objective.kl or objective.entropy above 0", "leave mle more weight (objective/handover)"]
-        self.advisor = RewardAdvisor(samples, "objective/handover=linear" if cold else None, remedies)
+        self.advisor = RewardAdvisor(trials.samples, "objective/handover=linear" if cold else None, remedies)
         self.regressor = baseline.regressor(model.hidden_size)
         networks = nn.ModuleDict({"model": cast(nn.Module, model), "output": output})
         self.starting = copy.deepcopy(networks).requires_grad_(False) if kl else None

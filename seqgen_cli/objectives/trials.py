@@ -6,14 +6,16 @@ Shapes: B sentences, K samples of each, C columns (samples, and a greedy output 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.decoding.base import Specials
 from seqgen_cli.decoding.steps import Network
+from seqgen_cli.hints import NEUTRAL
 from seqgen_cli.layers.dropout import without_dropout
 from seqgen_cli.metrics.base import Reward
 from seqgen_cli.objectives.base import Progress
@@ -40,33 +42,56 @@ class Trial:
     greedy: bool
 
 
+@dataclass(frozen=True)
+class TrialSettings:
+    """The settings of every objective that learns from rewards: what is drawn, and what is rewarded.
+
+    Args:
+        samples: K, of each source.
+        dropout: whether there is any in drawing and scoring. Without (the default) the samples come from the very distribution
+            that is scored, the one that translates, so that the gradient is that of its expected reward. With it both see
+            masks of their own: E[d log p] under the other's samples is no longer 0, so a baseline biases the gradient.
+        max_length_factor, max_length_offset: an output has at most that many times the reference's tokens + the offset.
+        reward_on: what the reward reads: detokenised text, or token ids. reward_processes: see `Rewarding`.
+    """
+
+    samples: Annotated[int, Ge(1)]
+    dropout: bool = False
+    max_length_factor: Annotated[float, Ge(0)] = 1.5
+    max_length_offset: Annotated[int, Ge(1)] = 10
+    reward_on: Literal["text", "ids"] = "text"
+    reward_processes: Annotated[int, Ge(0), NEUTRAL] = 0
+
+
 class Trials:
     """Draws, scores and rewards outputs.
 
     A source is encoded once, with its gradient, for drawing and scoring. Rewards are computed while the device scores.
 
     Args:
-        network: model and output layer. tokenizer: of the target side.
-        policy: how to draw. An output has at most max_length_factor times the reference's tokens + max_length_offset.
-        dropout: whether there is any in drawing and scoring. Without (the default) the samples come from the very distribution
-            that is scored, the one that translates, so that the gradient is that of its expected reward. With it both see
-            masks of their own: E[d log p] under the other's samples is no longer 0, so a baseline biases the gradient.
-        reward, on, processes: see `Rewarding`.
+        network: model and output layer. tokenizer: of the target side. reward: of its outputs.
+        greedy, temperature: of the Policy.
     """
 
     def __init__(
         self,
         network: Network,
         tokenizer: Any,
-        policy: Policy,
-        dropout: bool,
         reward: Reward,
-        on: Literal["text", "ids"],
-        processes: int,
+        settings: TrialSettings,
+        greedy: bool = False,
+        temperature: float = 1.0,
     ) -> None:
-        self.network, self.policy, self.dropped = network, policy, dropout
+        self.network, self.dropped = network, settings.dropout
+        self.policy = Policy(
+            samples=settings.samples,
+            greedy=greedy,
+            temperature=temperature,
+            max_length_factor=settings.max_length_factor,
+            max_length_offset=settings.max_length_offset,
+        )
         self.specials = Specials.of(tokenizer)
-        self.rewarding = Rewarding(reward, tokenizer, on, processes)
+        self.rewarding = Rewarding(reward, tokenizer, settings.reward_on, settings.reward_processes)
         output = network[1]
         if output.score_is_dense and output.dense_because is None:
             output.dense_because = "the objective scores outputs exactly, which takes every word"

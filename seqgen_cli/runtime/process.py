@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from seqgen_cli.errors import RequestError, SeqgenError
+from seqgen_cli.hints import NEUTRAL
 from seqgen_cli.runtime import devices
 from seqgen_cli.runtime.devices import Precision
 
@@ -55,14 +56,14 @@ class Runtime:
 
     def __init__(
         self,
-        device: Device = "auto",
+        device: Annotated[Device, NEUTRAL] = "auto",
         precision: Literal["auto"] | Precision = "fp32",
-        threads: Annotated[int, Ge(1)] | None = None,
-        workers: Annotated[int, Ge(0)] = 0,
-        compile: bool = False,
-        deterministic: bool = False,
-        cache_folder: str | None = None,
-        runs_folder: str = "runs",
+        threads: Annotated[int, Ge(1), NEUTRAL] | None = None,
+        workers: Annotated[int, Ge(0), NEUTRAL] = 0,
+        compile: Annotated[bool, NEUTRAL] = False,
+        deterministic: Annotated[bool, NEUTRAL] = False,
+        cache_folder: Annotated[str | None, NEUTRAL] = None,
+        runs_folder: Annotated[str, NEUTRAL] = "runs",
     ) -> None:
         self.device = devices.find(device, int(os.environ.get("LOCAL_RANK", 0)))
         self._precision = precision

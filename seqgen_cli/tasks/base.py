@@ -27,7 +27,7 @@ GROUPS = ("data", "tokenizer", "metrics", "output")
 class Task(ABC):
     """A task. What is said here holds for one whose models read a text and predict something about it.
 
-    `config` is always the composed config of a command, or a run's own, with everything in it checked.
+    `config` is a command's or a run's Config (config/checked.py).
     """
 
     name: ClassVar[str]
@@ -84,6 +84,10 @@ class Task(ABC):
         """Words of the source and of the target, as `Prepared`'s tokenizers would tell, where the config alone says so."""
         return None
 
+    def largest(self, config: Any) -> tuple[int | None, int] | None:
+        """The most words that source and target can have by the config alone; None where it does not say."""
+        return None
+
     def lengths(self, dataset: Any) -> dict[str, np.ndarray]:
         """The lengths of each side of a split, by what they are counted in: {"source tokens": (n,) ...}."""
         return {self.source_unit: dataset.source_lengths_n}
@@ -121,14 +125,13 @@ class Task(ABC):
         """
         return 0
 
-    def validation(self, config: Any, trained: Trained, samples: int, decode_limit: int | None) -> Validation:
-        """What measures a live model.
-
-        Args:
-            samples: how many examples' outputs are written at each validation.
-            decode_limit: the most examples whose outputs are measured, where that takes decoding; None: all.
-        """
+    def validation(self, config: Any, trained: Trained) -> Validation:
+        """What measures a live model, as config.trainer's `samples` and `decode_limit` ask."""
         return Validation(trained)
+
+    def figures(self, config: Any) -> list[str] | None:
+        """The names of all that `validation` measures, for a misspelt trainer.best_metric; None: not known beforehand."""
+        return None
 
     def higher_is_better(self, metric: str) -> bool:
         """Whether a larger value of one of the validation's figures is the better one.

@@ -4,7 +4,7 @@ Shapes: B texts, K hypotheses, T target length, N real target positions, P prefi
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqgen_cli.config.checked import Config
 from seqgen_cli.config.signatures import missing_members
 from seqgen_cli.data.batch import Batch, make_batch
 from seqgen_cli.data.batching import ByTokens
@@ -73,6 +74,18 @@ def fits_text(task: str, group: str, choice: type) -> bool:
     if group == "metrics":
         return getattr(choice, "task", "translate") == task
     return not getattr(choice, "classifies", False)
+
+
+def evaluated(config: Config) -> list[str] | None:
+    """What the objective's `evaluate` measures, where its class says so."""
+    figures: Sequence[str] | None = getattr(config.objective.cls, "figures", None)
+    return None if figures is None else list(figures)
+
+
+def largest(config: Config, side: str) -> int | None:
+    """The most words that a side ("source", "target") can have by the tokenizer's settings; None where they do not say."""
+    bound: Callable[[str], int | None] | None = getattr(config.tokenizer, "largest", None)
+    return None if bound is None else bound(side)
 
 
 class Ensemble:

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TextIO, TypeVar
 
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.data.corpora.lines import open_text
 from seqgen_cli.errors import RequestError
 
@@ -27,7 +27,7 @@ def check_files(command: str, config: Config, text: str | None = None) -> None:
     """
     if config.ckpt is None:
         raise RequestError(f"seqgen {command} needs --ckpt RUN: a run folder such as runs/X, or a checkpoint.")
-    if text is not None and config[text] is not None and config.input is not None:
+    if text is not None and getattr(config, text) is not None and config.input is not None:
         raise RequestError(f"Give either --{text} TEXT or --input FILE.")
     if config.input and config.output_file and Path(config.input).resolve() == Path(config.output_file).resolve():
         raise RequestError(f"The output {config.output_file} is the input itself: give another file.")

@@ -9,8 +9,9 @@ from typing import Any
 
 from seqgen_cli.checkpoints.finding import find
 from seqgen_cli.checkpoints.restored import check_task_of, from_checkpoint, task_of_checkpoint
-from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config, compose
+from seqgen_cli.config.checked import Config
+from seqgen_cli.config.compose import compose, plain
+from seqgen_cli.config.door import checked
 from seqgen_cli.errors import RequestError
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.runtime.process import Runtime
@@ -88,9 +89,8 @@ def load(ckpt: Checkpoints, overrides: Sequence[str] = (), device: str = "auto",
         trust: package or packages of the user's own that a checkpoint's config may name.
     """
     task = task_of(ckpt, trust)
-    config = compose(task.command, [f"runtime.device={device}", *overrides])
-    config.ckpt, config.trust = [str(place) for place in several(ckpt)], _packages(trust)
-    build.check(config)
-    runtime: Runtime = build.make(config.runtime, "runtime")
-    runtime.choose_kernels()
-    return task.open(config, runtime)
+    values = plain(compose(task.command, [f"runtime.device={device}", *overrides]))
+    given = {"ckpt": [str(place) for place in several(ckpt)], "trust": _packages(trust)}
+    config = checked({**values, **given}, task.command)
+    config.runtime.choose_kernels()
+    return task.open(config, config.runtime)

@@ -6,62 +6,59 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import TrainStream
 from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives.base import Progress
-from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.training.setup import make_loop, make_networks, settle_for_training
 from seqgen_cli.training.start import Start
-from seqgen_cli.training.trainer import Trainer
 
 _TIMED = 8  # updates timed for a budget in minutes
 _LATE = 1_000_000  # an update when every objective's schedule is over
 
 
-def report(config: Config, trainer: Trainer, runtime: Runtime, start: Start, prepared: Prepared) -> dict[str, Any]:
+def report(config: Config, start: Start, prepared: Prepared) -> dict[str, Any]:
     """Print the figures on stdout and return them."""
-    figures = {"run": str(start.run), **_memory(config, prepared), **_data(config, trainer, runtime, start, prepared)}
-    if runtime.is_main:
+    figures = {"run": str(start.run), **_memory(config, prepared), **_data(config, start, prepared)}
+    if config.runtime.is_main:
         for name, value in figures.items():
             shown = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}" if isinstance(value, float) else value
             print(f"{name.replace('_', ' '):24} {shown}")
     return figures
 
 
-def _data(config: Config, trainer: Trainer, runtime: Runtime, start: Start, prepared: Prepared) -> dict[str, Any]:
-    train = prepared.splits["train"]
-    stream = TrainStream(train, build.make(config.batching, "batching"), config.seed)
-    per_epoch = trainer.updates_per_epoch(stream.batches_per_epoch, runtime.world_size)
+def _data(config: Config, start: Start, prepared: Prepared) -> dict[str, Any]:
+    trainer, train = config.trainer, prepared.splits["train"]
+    stream = TrainStream(train, config.batching, config.seed)
+    per_epoch = trainer.updates_per_epoch(stream.batches_per_epoch, config.runtime.world_size)
     total = trainer.total_updates(per_epoch)
     sizes: dict[str, Any] = {f"{name}_examples": len(split) for name, split in prepared.splits.items()}
-    for unit, lengths_n in build.task_of(config).lengths(train).items():
+    for unit, lengths_n in config.task.lengths(train).items():
         sizes[f"train_{unit.replace(' ', '_')}"] = int(lengths_n.sum())
     sizes |= {"batches_per_epoch": stream.batches_per_epoch, "updates_per_epoch": per_epoch}
     if trainer.minutes is not None:
-        bought = int(60 * trainer.minutes / _seconds_per_update(config, trainer, runtime, start, prepared))
+        bought = int(60 * trainer.minutes / _seconds_per_update(config, start, prepared))
         total = bought if total is None else min(total, bought)
         sizes["minutes"] = trainer.minutes
     assert total is not None
     return sizes | {"updates": total, "epochs": total / per_epoch}
 
 
-def _seconds_per_update(config: Config, trainer: Trainer, runtime: Runtime, start: Start, prepared: Prepared) -> float:
+def _seconds_per_update(config: Config, start: Start, prepared: Prepared) -> float:
     """Mean time of an update on this machine, seen on networks that are thrown away; validation is not in it.
 
     Nor is encoding, where features are kept: these updates' texts are encoded before.
     """
+    trainer, runtime = config.trainer, config.runtime
     model, output, objective = make_networks(config, prepared)
     start.load({"model": model, "output": output})  # what they draw in training is as long as it will be
     objective.to(runtime.device).train()
     settle_for_training(config, runtime, model, output, prepared.splits["train"])
-    batching = build.make(config.batching, "batching")
-    stream = TrainStream(prepared.splits["train"], batching, config.seed, runtime.rank, runtime.world_size)
+    stream = TrainStream(prepared.splits["train"], config.batching, config.seed, runtime.rank, runtime.world_size)
     indices = stream.indices((2 + _TIMED) * trainer.accumulate)
-    build.task_of(config).encode_once(config, model, runtime, prepared, ["train"], indices)
+    config.task.encode_once(config, model, runtime, prepared, ["train"], indices)
     total, averaged = trainer.total_updates(1.0) or 1, trainer.ema_decay is not None
     loop = make_loop(config, objective, output, stream, runtime, total, trainer, averaged)
     for number in range(2 + _TIMED):
@@ -97,7 +94,7 @@ def _states_per_weight(config: Config) -> int:
     """Numbers that the optimizer keeps for each weight, seen on a toy."""
     weight = nn.Parameter(torch.ones(2, 2))
     weight.grad = torch.ones(2, 2)
-    optimizer = build.make(config.optimizer, "optimizer").make([("weight", weight)])
+    optimizer = config.optimizer.make([("weight", weight)])
     optimizer.step()
     states = optimizer.state[weight].values()
     return sum(isinstance(state, Tensor) and state.shape == weight.shape for state in states)
@@ -109,7 +106,7 @@ def _activations(config: Config, objective: Any, prepared: Prepared) -> int | No
     None where the objective's shapes depend on values, which only a real run can tell.
     """
     train = prepared.splits["train"]
-    plan = build.make(config.batching, "batching").plan(train.lengths_nk, config.seed, 0)
+    plan = config.batching.plan(train.lengths_nk, config.seed, 0)
     largest = max(plan, key=lambda rows: len(rows) * int(train.lengths_nk[rows].max(axis=0).sum()))
     batch = train.batch(largest).to("meta")
     try:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,15 @@ from torch import Tensor
 from seqgen_cli.checkpoints import weights, writing
 from seqgen_cli.checkpoints.folder import kept_config
 from seqgen_cli.checkpoints.manifest import Manifest
-from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config, plain
+from seqgen_cli.config.checked import Config
 from seqgen_cli.data.batching import TrainStream
 from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.data.tokenizers.pair import save_pair
-from seqgen_cli.errors import RequestError
+from seqgen_cli.errors import RequestError, join_or
 from seqgen_cli.objectives.base import Advisor
 from seqgen_cli.report.tables import count
 from seqgen_cli.runtime import devices
 from seqgen_cli.runtime.meters import PeakMemory
-from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.validation import Trained
 from seqgen_cli.training.ema import MovingAverage
 from seqgen_cli.training.journal import Bar, Journal
@@ -41,7 +39,7 @@ class Session:
     """Everything a run is made of, started anew or where its checkpoint left it.
 
     Args:
-        config: of the run, checked. trainer: made from it. runtime: started.
+        config: of the run, its runtime started.
         start: the run's folder, and the checkpoint to start or go on from.
         prepared: the data.
 
@@ -49,11 +47,14 @@ class Session:
         RequestError: the checkpoint fits neither the data nor the settings.
     """
 
-    def __init__(self, config: Config, trainer: Trainer, runtime: Runtime, start: Start, prepared: Prepared) -> None:
-        self.config, self.trainer, self.runtime, self.start, self.prepared = config, trainer, runtime, start, prepared
-        self.task = build.task_of(config)
-        self.memory = PeakMemory(runtime.device)  # of the networks and the updates, not of data or validation
+    def __init__(self, config: Config, start: Start, prepared: Prepared) -> None:
+        self.config, self.start, self.prepared = config, start, prepared
+        self.runtime, self.task = config.runtime, config.task
         state = weights.read_state(start.resume) if start.resume else None
+        self.processes: int = (state or {}).get("processes", self.runtime.world_size)  # a checkpoint of before has none
+        self.trainer = self._same_batches(config.trainer)
+        trainer, runtime = self.trainer, self.runtime
+        self.memory = PeakMemory(runtime.device)  # of the networks and the updates, not of data or validation
         if state is not None:
             start.check_data(state["fingerprint"], prepared.fingerprint)
         runtime.seed(config.seed)  # preparing may have drawn random numbers
@@ -82,6 +83,21 @@ class Session:
         if self.advisor is not None and state is None:
             self._warn(self.advisor.at_start(start.init is None, trainer.best_metric))
 
+    def _same_batches(self, trainer: Trainer) -> Trainer:
+        """The trainer under which as many batches make an update as under the number of processes that began the run."""
+        now, whole = self.runtime.world_size, self.processes * trainer.accumulate
+        if now == self.processes:
+            return trainer
+        began = f"The run was begun by {self.processes} process{'es' * (self.processes > 1)}, and {now} go{'es' * (now == 1)} on"
+        if whole % now:
+            fitting = join_or([str(number) for number in range(1, whole + 1) if whole % number == 0])
+            raise RequestError(f"{began}, which cannot share the {whole} batches of an update evenly. Go on with {fitting}.")
+        if self.runtime.is_main:
+            _log.info(
+                f"{began}: each reads {whole // now} batch{'es' * (whole > now)} an update, so that updates see the same {whole}."
+            )
+        return replace(trainer, accumulate=whole // now)
+
     def _warn(self, lines: Sequence[str | None]) -> None:
         for line in lines:
             if line is not None and self.runtime.is_main:
@@ -90,17 +106,16 @@ class Session:
     def _make_loop(self, batches: int) -> None:
         """The loop after `batches` batches, and the validation beside it."""
         config, trainer, runtime = self.config, self.trainer, self.runtime
-        batching = build.make(config.batching, "batching")
         train, pin = self.prepared.splits["train"], devices.has_own_memory(runtime.device)
-        stream = TrainStream(train, batching, config.seed, runtime.rank, runtime.world_size, batches, runtime.workers, pin)
+        stream = TrainStream(train, config.batching, config.seed, runtime.rank, runtime.world_size, batches, runtime.workers, pin)
         self.updates_per_epoch = trainer.updates_per_epoch(stream.batches_per_epoch, runtime.world_size)
         self.total_updates = trainer.total_updates(self.updates_per_epoch)
         averaged = trainer.ema_decay is not None
         self.loop = make_loop(
             config, self.objective, self.output, stream, runtime, self.total_updates, trainer, averaged, _log.info
         )
-        trained = Trained(self.prepared, self.model, self.output, self.objective, batching, runtime)
-        self.validation = self.task.validation(config, trained, trainer.samples, trainer.decode_limit)
+        trained = Trained(self.prepared, self.model, self.output, self.objective, config.batching, runtime)
+        self.validation = self.task.validation(config, trained)
 
     def _moving_average(self, updates: int) -> MovingAverage | None:
         if self.trainer.ema_decay is None:
@@ -133,6 +148,7 @@ class Session:
             "figures": self.figures,
             "fingerprint": self.prepared.fingerprint,
             "precision": self.runtime.precision,
+            "processes": self.processes,
         }
 
     def _own_state(self) -> dict[str, Tensor]:
@@ -228,7 +244,7 @@ class Session:
                 manifest,
                 weights=weights.network_weights(self.model, self.output),
                 state=state,
-                config=kept_config(plain(self.config)),
+                config=kept_config(self.config, self.model),
                 save_tokenizers=lambda place: save_pair(place, self.prepared.source_tokenizer, self.prepared.target_tokenizer),
             )
 

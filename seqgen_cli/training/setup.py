@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.layers.rows import make_dense
@@ -39,11 +39,11 @@ def make_loop(
         averaged: whether a moving average of the weights is kept.
         report: told what the user should know of the output layer's gradients.
     """
-    optimizer = build.make(config.optimizer, "optimizer")
+    optimizer = config.optimizer
     for line in keep_dense(output, optimizer, averaged, runtime):
         report(line)
     updates = objective.updates(optimizer.make)
-    schedule = build.make(config.schedule, "schedule", total_updates=total_updates)
+    schedule = config.schedule(total_updates=total_updates)
     if trainer is None:
         return Loop(updates, stream, runtime, schedule, seed=config.seed)
     accumulate, clip_norm = trainer.accumulate, trainer.clip_norm
@@ -57,7 +57,7 @@ def settle_for_training(
 
     @cache
     def middle() -> np.ndarray:
-        plan = build.make(config.batching, "batching").plan(train.lengths_nk, config.seed, 0)
+        plan = config.batching.plan(train.lengths_nk, config.seed, 0)
         return np.asarray(plan[len(plan) // 2])
 
     settle_precision(runtime, [(model, output)], lambda rows: train.batch(middle()[:rows]), kept)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seqgen_cli.checkpoints import finding
-from seqgen_cli.checkpoints.folder import claim, run_name
+from seqgen_cli.checkpoints.folder import claim, folder_of
 from seqgen_cli.checkpoints.weights import load_weights, read_weights
-from seqgen_cli.config.compose import Config, plain
+from seqgen_cli.config.checked import Config
 from seqgen_cli.data.tokenizers.pair import load_pair
 from seqgen_cli.errors import RequestError, SeqgenError
-from seqgen_cli.runtime.process import Runtime
 
 _log = logging.getLogger(__name__)
 
@@ -37,13 +35,14 @@ class Start:
     tokenizers: tuple[Any, Any] | None = None
 
     @staticmethod
-    def of(config: Config, runtime: Runtime) -> Start:
+    def of(config: Config) -> Start:
         """Find it from the config; the same on all ranks.
 
         Raises:
             RequestError: the folder cannot be written, or `init_from` names no checkpoint.
         """
-        return runtime.broadcast(_find(config, runtime) if runtime.is_main else None) or Start(Path())
+        runtime = config.runtime
+        return runtime.broadcast(_find(config) if runtime.is_main else None) or Start(Path())
 
     def check_data(self, before: str, now: str) -> None:
         """Refuse to go on with other data than before (fingerprints)."""
@@ -69,23 +68,22 @@ class Start:
             raise RequestError(f"init_from={self.init} does not fit this run's model and output. {error}") from error
 
 
-def _find(config: Config, runtime: Runtime) -> Start:
-    values = plain(config)
-    run = Path(values["continue"]) if values.get("continue") else runtime.runs_folder / run_name(values)
-    if values.get("dry_run") or values.get("fresh") or not finding.has_any(run):
-        start = Start(run, None, *_init(values))  # refused, if it is, before anything is removed or written
-        if not values.get("dry_run"):
-            if run.exists() and values.get("fresh"):
+def _find(config: Config) -> Start:
+    run = Path(config.continue_) if config.continue_ else folder_of(config, _log.info)
+    if config.dry_run or config.fresh or not finding.has_any(run):
+        start = Start(run, None, *_init(config))  # refused, if it is, before anything is removed or written
+        if not config.dry_run:
+            if run.exists() and config.fresh:
                 shutil.rmtree(run)
-            claim(run, values)
+            claim(run, config)
         return start
-    claim(run, values)
+    claim(run, config)
     resume = finding.find(run, _log.warning, last=True)
     return Start(run, resume, None, load_pair(resume / "tokenizers"))
 
 
-def _init(values: Mapping[str, Any]) -> tuple[Path | None, tuple[Any, Any] | None]:
-    if not values.get("init_from"):
+def _init(config: Config) -> tuple[Path | None, tuple[Any, Any] | None]:
+    if not config.init_from:
         return None, None
-    folder = finding.find(values["init_from"], _log.warning)
+    folder = finding.find(config.init_from, _log.warning)
     return folder, load_pair(folder / "tokenizers")

@@ -7,6 +7,7 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Lt
 
 from seqgen_cli.errors import RequestError
+from seqgen_cli.hints import NEUTRAL
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,19 @@ class Trainer:
     accumulate: Annotated[int, Ge(1)] = 1
     clip_norm: Annotated[float, Gt(0)] | None = 1.0
     evaluate_every: Annotated[int, Ge(1)] | None = None
-    save_every: Annotated[int, Ge(1)] | None = None
-    keep_last: Annotated[int, Ge(1)] = 1
+    save_every: Annotated[int, Ge(1), NEUTRAL] | None = None
+    keep_last: Annotated[int, Ge(1), NEUTRAL] = 1
     keep_best: Annotated[int, Ge(0)] = 1
     best_metric: str = "nll"
     patience: Annotated[int, Ge(1)] | None = None
     ema_decay: Annotated[float, Gt(0), Lt(1)] | None = None
     average: Annotated[int, Ge(2)] | None = None
-    log_every: Annotated[int, Ge(1)] = 50
-    samples: Annotated[int, Ge(0)] = 8
+    log_every: Annotated[int, Ge(1), NEUTRAL] = 50
+    samples: Annotated[int, Ge(0), NEUTRAL] = 8
     decode_limit: Annotated[int, Ge(0)] | None = 500
-    tensorboard: bool = True
-    plots: bool = True
-    progress: bool = True
+    tensorboard: Annotated[bool, NEUTRAL] = True
+    plots: Annotated[bool, NEUTRAL] = True
+    progress: Annotated[bool, NEUTRAL] = True
 
     def __post_init__(self) -> None:
         if self.steps is None and self.epochs is None and self.minutes is None:

@@ -15,7 +15,7 @@ from seqgen_cli.bench.material import material, networks_of
 from seqgen_cli.bench.synthetic import SyntheticWords
 from seqgen_cli.commands import bench
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
 from seqgen_cli.data.batching import TrainStream
 from seqgen_cli.errors import RequestError
 from seqgen_cli.metrics import scoring
@@ -44,7 +44,7 @@ SMALL = {
 
 
 def composed(*overrides):
-    return compose("bench", [*TINY, *overrides])
+    return config_of("bench", [*TINY, *overrides])
 
 
 def material_of(config):
@@ -52,7 +52,7 @@ def material_of(config):
 
 
 def test_the_reference_rnn_has_25_428_800_parameters():
-    config = compose("bench", ["model=rnn", "parameters_only=true"])
+    config = config_of("bench", ["model=rnn", "parameters_only=true"])
     figures = bench.run(config)
     assert (figures["parameters"], figures["trainable_parameters"]) == (25_428_800, 25_428_800)
 
@@ -121,7 +121,7 @@ def test_rates_follow_from_the_times_of_the_steps_after_warm_up(monkeypatch):
     config = composed(*SMALL["transformer"], "bench.sentences=0")
     figures = bench.run(config)
     reads = material_of(config)
-    stream = TrainStream(reads.dataset, build.make(config.batching, "batching"), config.seed)
+    stream = TrainStream(reads.dataset, config.batching, config.seed)
     batches = list(itertools.islice(stream, 1, 4))
     targets, sources = (
         [int(getattr(batch, name).sum()) for batch in batches] for name in ("target_lengths_B", "source_lengths_B")
@@ -234,9 +234,9 @@ def test_a_classifier_is_timed_in_texts_and_its_encoding_by_itself(monkeypatch, 
     words = ["model=bert_gru", "model.encoder=tiny", "model.gru_hidden=4", "model.max_length=12"]
     words += ["data=mini_reviews", "data.train_size=50"]
     words += ["data.valid_size=2", "data.test_size=2", "batching.sentences=8", "bench.warmup=1", "bench.steps=3"]
-    config = compose("bench", [*words, f"runtime.cache_folder={tmp_path}", "runtime.device=cpu"])
+    config = config_of("bench", [*words, f"runtime.cache_folder={tmp_path}", "runtime.device=cpu"])
     figures, again = bench.run(config), bench.run(config)
-    stream = TrainStream(material_of(config).dataset, build.make(config.batching, "batching"), config.seed)
+    stream = TrainStream(material_of(config).dataset, config.batching, config.seed)
     batches = list(itertools.islice(stream, 1, 4))
     assert (
         figures["train_texts_per_second"] == sorted(len(batch) / took for batch, took in zip(batches, (1, 2, 4), strict=True))[1]
@@ -251,7 +251,7 @@ def test_a_classifier_is_timed_in_texts_and_its_encoding_by_itself(monkeypatch, 
     )  # kept for the second, and for runs
     # Read from what was encoded, the encoder's products are not among a step's operations.
     encoded, anew = (
-        bench.run(compose("bench", [*words, "bench.steps=1", f"data.features={kept}"])) for kept in ("memory", "none")
+        bench.run(config_of("bench", [*words, "bench.steps=1", f"data.features={kept}"])) for kept in ("memory", "none")
     )
     assert encoded["train_flops_per_second"] < anew["train_flops_per_second"] / 2
 

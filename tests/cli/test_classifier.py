@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 import seqgen_cli
 from seqgen_cli.cli.main import main
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
 from seqgen_cli.data.prepare.features import FeatureStore
 from seqgen_cli.errors import RequestError
 from seqgen_cli.training import journal
@@ -71,8 +71,8 @@ def test_a_run_holds_samples_figures_and_a_frozen_encoder(run: Path) -> None:
     assert "reference: " in next((run / "samples").iterdir()).read_text()
     kept = weights(run)
     words = kept["model.encoder.embeddings.word_embeddings.weight"].shape[0]
-    config = compose("train", TINY)
-    build.make(config.runtime, "runtime").seed(config.seed)  # as the run did before it made the networks
+    config = config_of("train", TINY)
+    config.runtime.seed(config.seed)  # as the run did before it made the networks
     model, _ = build.network(config, words, 2)
     for name, weight in model.encoder.state_dict().items():
         assert torch.equal(kept[f"model.encoder.{name}"], weight), name
@@ -215,16 +215,18 @@ def test_a_dry_run_counts_texts_and_word_pieces(folder: Path, capsys: pytest.Cap
 )
 def test_unfit_choices_are_refused(words: list[str], message: str) -> None:
     with pytest.raises(RequestError) as refused:
-        build.check(compose("train", words))
+        config_of("train", words)
     assert message in str(refused.value)
 
 
 def test_a_model_brings_its_choices_and_the_command_line_wins() -> None:
-    brought = compose("train", ["model=bert_gru"]).choices
-    assert (brought.data, brought.output, brought.tokenizer) == ("imdb", "sigmoid", "wordpiece")
-    assert (brought.metrics, brought.trainer, brought.schedule) == ("classification", "classifier", "constant")
-    own = compose("train", ["output=softmax", "data=mini_reviews", "model=bert_gru", "schedule=linear"]).choices
-    assert (own.data, own.output, own.schedule) == ("mini_reviews", "softmax", "linear")
+    words = ["model=bert_gru", "model.encoder=tiny"]
+    brought = config_of("train", words).choices
+    wanted = {"data": "imdb", "output": "sigmoid", "tokenizer": "wordpiece"}
+    wanted |= {"metrics": "classification", "trainer": "classifier", "schedule": "constant"}
+    assert {group: brought[group] for group in wanted} == wanted
+    own = config_of("train", ["output=softmax", "data=mini_reviews", *words, "schedule=linear"]).choices
+    assert (own["data"], own["output"], own["schedule"]) == ("mini_reviews", "softmax", "linear")
 
 
 def test_parameters_of_the_reference_without_data_or_hub(tmp_path: Path) -> None:

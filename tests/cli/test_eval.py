@@ -16,7 +16,7 @@ from seqgen_cli.cli.main import main
 from seqgen_cli.commands import eval as evaluation
 from seqgen_cli.commands import score
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose, plain
+from seqgen_cli.config.door import config_of
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.corpora.phrasebook.corpus import Phrasebook
 from seqgen_cli.data.tokenizers.pair import save_pair
@@ -39,8 +39,8 @@ class Run:
         data = [f"data.{name}={prefix}" for name, prefix in prefixes.items()]
         languages = ["data=text", "data.source_language=ja", "data.target_language=en", "tokenizer.vocab_size=60"]
         self.runtime = ["runtime.device=cpu", f"runtime.cache_folder={folder}/cache"]
-        config = compose("train", [*languages, *data, *TINY_RUN, *self.runtime])
-        prepared = build.prepared(config, build.start_runtime(config))
+        config = config_of("train", [*languages, *data, *TINY_RUN, *self.runtime])
+        prepared = build.prepared(config)
         self.source, self.target = prepared.source_tokenizer, prepared.target_tokenizer
         torch.manual_seed(5)
         self.model, self.output = build.network(config, self.source.vocab_size, self.target.vocab_size)
@@ -53,7 +53,7 @@ class Run:
             manifest.Manifest(3),
             weights=network_weights(self.model, self.output),
             state=None,
-            config=plain(config),
+            config=config.values,
             save_tokenizers=lambda place: save_pair(place, self.source, self.target),
         )
         self.folder = folder / "run"
@@ -63,7 +63,7 @@ class Run:
         shutil.rmtree(self.folder / "eval", ignore_errors=True)
 
     def evaluate(self, *overrides):
-        return evaluation.run(compose("eval", [f"ckpt={self.folder}", *self.runtime, *overrides]))
+        return evaluation.run(config_of("eval", [f"ckpt={self.folder}", *self.runtime, *overrides]))
 
     @torch.no_grad()
     def log_prob(self, source, target):
@@ -113,7 +113,7 @@ def test_figures_are_those_of_the_translations_kept(run, capsys):
     figures = json.loads(json.dumps(run.evaluate("metrics.bootstrap=50")))
     (kept,) = (run.folder / "eval").glob("test-*.txt")
     hypotheses = kept.read_text(encoding="utf-8").splitlines()
-    translator = open_translator(run.folder, build.make(compose("eval").runtime, "runtime"))
+    translator = open_translator(run.folder, config_of("eval").runtime)
     assert figures["translations"] == str(kept)
     assert hypotheses == [translator.translate([source])[0].text for source, _ in run.pairs]  # in the order of the split
     references = [[target for _, target in run.pairs]]
@@ -196,7 +196,7 @@ def test_the_reference_s_ending_or_target_language_chooses_the_tokenizer(tmp_pat
         (tmp_path / name).write_text("駅はどこにありますか。\n", encoding="utf-8")
 
     def signature(*overrides):
-        config = compose("eval", [f"hyp={tmp_path}/hyp", "metrics.names=[bleu]", "metrics.bootstrap=0", *overrides])
+        config = config_of("eval", [f"hyp={tmp_path}/hyp", "metrics.names=[bleu]", "metrics.bootstrap=0", *overrides])
         return evaluation.run(config)["bleu_signature"]
 
     assert "tok:ja-mecab" in signature(f"ref={tmp_path}/ref.ja")
@@ -227,7 +227,7 @@ def test_wrong_requests_exit_with_2_and_a_sentence(arguments, message, tmp_path,
 
 def test_score_writes_log_p_tokens_and_perplexity_of_each_line(run, tmp_path, caplog, capsys):
     prefix = corpus_files.write(tmp_path / "given", run.pairs)
-    config = compose("score", [f"ckpt={run.folder}", *run.runtime, f"source={prefix}.ja", f"target={prefix}.en"])
+    config = config_of("score", [f"ckpt={run.folder}", *run.runtime, f"source={prefix}.ja", f"target={prefix}.en"])
     with caplog.at_level(logging.INFO, "seqgen_cli"):
         logging.getLogger("seqgen_cli").propagate = True
         totals = score.run(config)

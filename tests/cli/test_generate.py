@@ -16,7 +16,7 @@ from seqgen_cli.checkpoints import manifest, writing
 from seqgen_cli.checkpoints.weights import network_weights
 from seqgen_cli.cli.main import main
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose, plain
+from seqgen_cli.config.door import config_of
 from seqgen_cli.data.tokenizers.pair import save_pair
 from seqgen_cli.data.tokenizers.sentencepiece import SentencePiece, Tokenizer
 from seqgen_cli.decoding.beam import BeamSearch
@@ -43,7 +43,7 @@ def tokenizer(seed: int = 0) -> Tokenizer:
 
 def save(folder: Path, model: str, more: list[str] | None = None, seed: int = 1, words: int = 0) -> Path:
     """A run with one checkpoint of a random language model that is far from indifferent."""
-    config = compose("train", [f"model={model}", *MODELS[model], *(more or [])])
+    config = config_of("train", [f"model={model}", *MODELS[model], *(more or [])])
     target = tokenizer(words)
     torch.manual_seed(seed)
     network, output = build.network(config, None, target.vocab_size)
@@ -55,7 +55,7 @@ def save(folder: Path, model: str, more: list[str] | None = None, seed: int = 1,
         manifest.Manifest(1),
         weights=network_weights(network, output),
         state=None,
-        config=plain(config),
+        config=config.values,
         save_tokenizers=lambda place: save_pair(place, None, target),
     )
     return folder
@@ -291,7 +291,7 @@ def _open(command: str, run: Path) -> None:
     from seqgen_cli.tasks.generate.generator import open_generator
     from seqgen_cli.tasks.translate.translator import open_translator
 
-    runtime = build.make(compose("translate").runtime, "runtime")
+    runtime = config_of("translate").runtime
     {"translate": open_translator, "classify": open_classifier, "generate": open_generator}[command](run, runtime)
 
 
@@ -310,7 +310,7 @@ def test_the_decoder_s_own_bounds_count_the_prompt_as_the_source(runs: dict[str,
     """At most factor * prompt + offset tokens, where no greatest length is given in their place."""
     networks = loaded(runs["rnn_lm"]).networks
     decoder = BeamSearch(beam_size=1, max_length_factor=1.5, max_length_offset=4, min_length=999)
-    generator = TextGenerator(networks, tokenizer(), decoder, build.make(compose("generate").runtime, "runtime"))
+    generator = TextGenerator(networks, tokenizer(), decoder, config_of("generate").runtime)
     for prompt, generation in zip(PROMPTS, generator.generate(PROMPTS), strict=True):
         length = len(np.asarray(tokenizer().encode([prompt.strip()])[0]))
         assert generation.n_best[0].tokens == max(int(1.5 * length) + 4, length + 1)

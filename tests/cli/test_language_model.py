@@ -14,8 +14,7 @@ import torch
 import seqgen_cli
 from seqgen_cli.checkpoints import finding, manifest
 from seqgen_cli.cli.main import main
-from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
 from seqgen_cli.errors import RequestError
 from seqgen_cli.tasks.generate.generator import TextGenerator
 from tests import corpus_files
@@ -204,10 +203,9 @@ def test_a_line_of_running_text_begins_after_the_end_of_another(running: Trained
 )
 def test_what_does_not_fit_is_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        build.check(compose("train", arguments))
+        config_of("train", arguments)
 
 
 def test_embeddings_narrower_than_the_hidden_vectors_cannot_be_tied() -> None:
-    config = compose("train", ["model=rnn_lm", "model.embedding_size=8", "model.hidden_size=16", "output.tied=true"])
     with pytest.raises(RequestError, match=r"output\.tied=true needs embeddings as wide as the hidden vectors, but model=rnn_lm"):
-        build.network(config, None, 20)
+        config_of("train", ["model=rnn_lm", "model.embedding_size=8", "model.hidden_size=16", "output.tied=true"])

@@ -75,6 +75,91 @@ REFUSED = [
     ("train seed=-1", "seed is -1; it must be int, 0 or more, at most 2147483647."),
     ("train fresh=3", "fresh is 3; it must be true or false."),
     ("train runtime.device=gpu", 'runtime.device is "gpu"; it must be auto, cpu, cuda, cuda:N, mps or meta.'),
+    ("train optimizer.lr=inf", "optimizer.lr is Infinity; it must be finite: float, more than 0."),
+    ("train trainer.epochs=inf", "trainer.epochs is Infinity; it must be finite: float, more than 0, or null."),
+    ("train trainer.minutes=inf", "trainer.minutes is Infinity; it must be finite"),
+    ("train trainer.clip_norm=inf", "trainer.clip_norm is Infinity; it must be finite"),
+    ("prepare cleaning.max_ratio=inf", "cleaning.max_ratio is Infinity; it must be finite"),
+    ("bench synthetic.length_spread=inf", "synthetic.length_spread is Infinity; it must be finite"),
+    ("eval --ckpt x --limit 1.5", "limit is 1.5; it must be int, 1 or more, or null."),
+    (
+        "train tokenizer.character_coverage=0.5",
+        "tokenizer.character_coverage is 0.5; it must be float, 0.98 or more, at most 1.",
+    ),
+    (
+        "train data=text data.target_language=en model=rnn_lm data.train=a data.weights=[1e-6]",
+        "data.weights is [1e-06], wrong at [0]; it must be a list of float, 0.001 or more, at most 1000, or null.",
+    ),
+    # what cannot be chosen
+    ("train model=null", "model=null chooses nothing, and seqgen train needs one: model=attention, bert_gru, rnn,"),
+    ("train ~model", "model=null chooses nothing, and seqgen train needs one"),
+    ("eval --ckpt x decoding=null", "decoding=null chooses nothing, and seqgen eval needs one: decoding=beam, greedy or sample."),
+    ("train objective=reinforce objective/baseline=null", "objective/baseline=null chooses nothing"),
+    ("translate --ckpt x model=null", "model cannot be set in seqgen translate: it comes from the checkpoint."),
+    # settings that do not fit one another, or the data's settings
+    ("train model.heads=3", "model.hidden_size=256 cannot be divided among model.heads=3: choose a multiple."),
+    ("train model=transformer_lm model.heads=3", "model.hidden_size=256 cannot be divided among model.heads=3"),
+    ("train model.hidden_size=65 model.heads=5", "model.positions=sinusoidal needs an even model.hidden_size, not 65."),
+    (
+        "train model.positions=rotary model.hidden_size=36",
+        "model.positions=rotary needs an even number of channels for each head",
+    ),
+    ("train model.alignment_layer=9", "model.alignment_layer=9 is not one of the 3 decoder layers."),
+    ("train model=attention model.input_feeding=true", "model.input_feeding=true belongs to model.style=luong"),
+    ("train model=bert_gru model.encoder=tiny model.unfreeze=99", "model.unfreeze=99: this encoder has"),
+    (
+        "train model.share_embeddings=true",
+        "model.share_embeddings=true needs one vocabulary for both sides, and tokenizer.joint=false",
+    ),
+    (
+        "train model=rnn model.embedding_size=8 output.tied=true",
+        "output.tied=true needs embeddings as wide as the hidden vectors",
+    ),
+    (
+        "train output=adaptive_softmax output.cutoffs=[200,100]",
+        "output.cutoffs=[200, 100] must rise, and stay below the 8000 words",
+    ),
+    ("train output=class_softmax output.num_classes=9000", "output.num_classes=9000 is more than the 8000 words"),
+    ("train output=class_softmax output.vectors=x.npy", "output.vectors serves output.grouping=clustered alone"),
+    ("train output=class_softmax output.grouping=clustered", "output.grouping=clustered needs word vectors"),
+    ("train optimizer=sgd optimizer.nesterov=true", "optimizer.nesterov looks ahead along the velocity: set optimizer.momentum"),
+    ("train decoding.n_best=9", "decoding.n_best=9 is more than decoding.beam_size=5: widen the beam."),
+    ("translate --ckpt x decoding.n_best=9", "decoding.n_best=9 is more than decoding.beam_size=5: widen the beam."),
+    ("train objective=scheduled_sampling objective.temperature=2", "objective.temperature=2 changes no argmax."),
+    (
+        "train objective=reinforce objective/reward=weighted objective.reward.bleu=0 objective.reward.chrf=0",
+        "objective.reward has only weights of 0: nothing would be rewarded.",
+    ),
+    (
+        "train model=bert_gru model.encoder=tiny data=mini_reviews objective.class_weights=[1,2,3]",
+        "objective.class_weights has 3 numbers for 2 classes: give one each.",
+    ),
+    ("train trainer.average=3", "trainer.average=3 averages the best checkpoints, but trainer.keep_best=1"),
+    ("train trainer.epochs=null", "The run has no budget: set trainer.steps, trainer.epochs or trainer.minutes."),
+    ("train schedule=linear trainer.epochs=null trainer.minutes=3", "schedule=linear needs to know where it ends"),
+    (
+        "train data=text data.train=no/such data.source_language=ja data.target_language=en",
+        "data.train: no/such.ja does not exist",
+    ),
+    ("train model=rnn_lm data=text data.train=pyproject.toml", "pyproject.toml"),
+    # a best checkpoint by what nothing measures
+    (
+        "train trainer.best_metric=blue",
+        "best_metric=blue is not measured in this run. Did you mean bleu? What is: accuracy, bleu, chrf, nll, perplexity, ter.",
+    ),
+    ("train trainer.best_metric=ter metrics.names=[bleu]", "trainer.best_metric=ter is not measured in this run."),
+    (
+        "train trainer.best_metric=bleu trainer.decode_limit=0",
+        "trainer.best_metric=bleu is not measured in this run (trainer.decode_limit=0 leaves out what takes decoding).",
+    ),
+    (
+        "train model=rnn_lm trainer.best_metric=bleu",
+        "trainer.best_metric=bleu is not measured in this run. What is: accuracy, nll,",
+    ),
+    (
+        "train model=bert_gru model.encoder=tiny data=mini_reviews trainer.best_metric=perplexity",
+        "trainer.best_metric=perplexity is not measured in this run. What is: accuracy, average_precision,",
+    ),
     # grammar
     ("train model=rnn,attention", "model=rnn,attention gives several values: add -m"),
     ("train data.train_size=[1,", "data.train_size=[1, cannot be read as key=value."),
@@ -97,6 +182,7 @@ REFUSED = [
 @pytest.mark.parametrize(("line", "message"), REFUSED, ids=[line for line, _ in REFUSED])
 def test_a_wrong_request_is_refused_in_a_sentence(line: str, message: str, capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEQGEN_CACHE", str(tmp_path / "cache"))  # where data would go once they are read
     code = main(line.split(" "))
     out, err = capsys.readouterr()
     assert (code, out) == (2, ""), err

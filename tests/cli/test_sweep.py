@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig
 
 from seqgen_cli.cli.main import main
+from seqgen_cli.config.checked import Config
 from seqgen_cli.errors import SeqgenError
 from seqgen_cli.training.signals import StoppedError
 
 
 @pytest.fixture
-def jobs(monkeypatch, tmp_path) -> list[DictConfig]:
+def jobs(monkeypatch, tmp_path) -> list[Config]:
     """Replaces seqgen bench by a count of its seed; the configs that ran."""
-    ran: list[DictConfig] = []
+    ran: list[Config] = []
 
-    def run(config: DictConfig) -> dict[str, Any]:
+    def run(config: Config) -> dict[str, Any]:
         ran.append(config)
         print("a job's own results")
         if config.seed == 3:
@@ -44,7 +44,7 @@ def jobs(monkeypatch, tmp_path) -> list[DictConfig]:
 
 def test_a_sweep_runs_every_combination_and_ends_with_one_table(jobs, capsys) -> None:
     assert main(["bench", "-m", "seed=1,2", "model=rnn,attention", "--json", "a=b.json"]) == 0
-    assert [(config.seed, config.choices.model) for config in jobs] == [
+    assert [(config.seed, config.choices["model"]) for config in jobs] == [
         (1, "rnn"),
         (1, "attention"),
         (2, "rnn"),
@@ -110,7 +110,7 @@ def test_a_job_stopped_by_a_signal_stops_the_sweep(jobs, capsys) -> None:
 
 def test_a_wrong_value_fails_its_job_alone(jobs, capsys) -> None:
     assert main(["bench", "-m", "model.hidden_size=0,64"]) == 1
-    assert [config.model.hidden_size for config in jobs] == [64]
+    assert [config.model.settings["hidden_size"] for config in jobs] == [64]
     assert "job 0 failed: model.hidden_size is 0; it must be int, 2 or more." in capsys.readouterr().err
 
 

@@ -18,7 +18,7 @@ from seqgen_cli.checkpoints import manifest, writing
 from seqgen_cli.checkpoints.weights import network_weights
 from seqgen_cli.cli.main import main
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose, plain
+from seqgen_cli.config.door import config_of
 from seqgen_cli.data.tokenizers.pair import save_pair
 from seqgen_cli.data.tokenizers.sentencepiece import SentencePiece, Tokenizer
 from seqgen_cli.decoding.beam import BeamSearch
@@ -40,7 +40,7 @@ def tokenizer(side: int, seed: int) -> Tokenizer:
 
 def save(folder: Path, seed: int, overrides: list[str] = SMALL, words: tuple[int, int] = (0, 0)) -> Path:
     """A run with one checkpoint of a random model that is far from indifferent; `words` names its vocabularies."""
-    config = compose("train", overrides)
+    config = config_of("train", overrides)
     source, target = (tokenizer(side, of_side) for side, of_side in enumerate(words))
     torch.manual_seed(seed)
     model, output = build.network(config, source.vocab_size, target.vocab_size)
@@ -52,7 +52,7 @@ def save(folder: Path, seed: int, overrides: list[str] = SMALL, words: tuple[int
         manifest.Manifest(1),
         weights=network_weights(model, output),
         state=None,
-        config=plain(config),
+        config=config.values,
         save_tokenizers=lambda place: save_pair(place, source, target),
     )
     return folder

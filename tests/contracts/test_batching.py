@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from seqgen_cli.config import build
 from seqgen_cli.config.listing import group_choices, read_settings
+from seqgen_cli.config.parts import part
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import Batching, BySentences, ByTokens, TrainStream, evaluation_batches
 from seqgen_cli.data.dataset import Dataset, Weighted
@@ -25,7 +25,7 @@ SMALLER = {"tokens": ByTokens(300), "sentences": BySentences(7), "texts": BySent
 @pytest.fixture(scope="module", params=sorted(group_choices("batching")))
 def batching(request: pytest.FixtureRequest) -> Batching:
     """Each choice, with batches small enough for a test corpus to have many."""
-    built = build.make(read_settings(f"batching/{request.param}"), "batching")
+    built = part(read_settings(f"batching/{request.param}"), "batching", {})()
     return replace(built, **vars(SMALLER[request.param]))
 
 

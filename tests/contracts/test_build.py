@@ -9,11 +9,11 @@ import pytest
 import torch
 from annotated_types import Ge, Interval, Le
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
 from torch import nn
 
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import checked, config_of
+from seqgen_cli.config.parts import part
 from seqgen_cli.config.signatures import check_value, describe, missing_members
 from seqgen_cli.errors import RequestError
 from seqgen_cli.models.base import Aligner, Generator, Model
@@ -44,7 +44,7 @@ class Sample:
 
 def make(**settings: Any) -> dict[str, Any]:
     node = {"_target_": f"{__name__}.Sample", **settings}
-    return build.make(node, "sample", total=7, unknown=3).values
+    return part(node, "sample", {})(total=7, unknown=3).values
 
 
 def test_values_reach_the_constructor_converted() -> None:
@@ -56,8 +56,8 @@ def test_values_reach_the_constructor_converted() -> None:
 
 def test_only_declared_parameters_are_passed_and_the_config_may_not_set_them() -> None:
     assert make(size=1)["total"] == 7
-    with pytest.raises(RequestError, match=r"sample.total is not a setting of sample."):
-        make(size=1, total=3)
+    with pytest.raises(RequestError, match=r"output.vocab_size is not a setting of output=softmax."):
+        config_of("train", ["+output.vocab_size=3"])
 
 
 @pytest.mark.parametrize(
@@ -137,12 +137,12 @@ def test_what_a_class_lacks_is_seen_without_making_one() -> None:
 
 
 def config(*overrides: str) -> Any:
-    return compose("train", ["model=transformer", "output=softmax", "model.hidden_size=8", *overrides])
+    return config_of("train", ["model=transformer", "output=softmax", "model.hidden_size=8", *overrides])
 
 
 def test_composing_leaves_no_global_state_and_depends_on_no_folder(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert config().model.hidden_size == 8
+    assert config().model.settings["hidden_size"] == 8
     assert not GlobalHydra.instance().is_initialized()
     with pytest.raises(RequestError):
         config("model=nothing")
@@ -159,24 +159,23 @@ def test_tied_output_is_the_embedding() -> None:
 
 
 def test_tying_what_cannot_be_tied_is_refused() -> None:
-    narrow = compose("train", ["model=rnn", "model.hidden_size=8", "model.embedding_size=6", "output.tied=true"])
     with pytest.raises(
         RequestError, match=r"output.tied=true needs embeddings as wide as the hidden vectors, but model=rnn has embeddings of 6"
     ):
-        build.network(narrow, 11, 13)
+        config_of("train", ["model=rnn", "model.hidden_size=8", "model.embedding_size=6", "output.tied=true"])
 
 
 def test_the_data_to_evaluate_on() -> None:
-    trained = compose("train", ["data.train_size=50"])
-    same = compose("eval", [])
-    assert evaluation.evaluation_data(trained, same).train_size == 50
-    changed = compose("eval", ["data.test_size=7"])
-    node = evaluation.evaluation_data(trained, changed)
-    assert (node.train_size, node.test_size, node._target_) == (50, 7, trained.data._target_)
-    chosen = compose("eval", ["data=phrasebook", "data.test_size=7"])
-    assert evaluation.evaluation_data(trained, chosen).train_size == 20000
+    trained = config_of("train", ["data.train_size=50"])
+    same = config_of("eval", [])
+    assert evaluation.evaluation_config(trained, same).data.settings["train_size"] == 50
+    changed = config_of("eval", ["data.test_size=7"])
+    data = evaluation.evaluation_config(trained, changed).data
+    assert (data.settings["train_size"], data.settings["test_size"], data.cls) == (50, 7, trained.data.cls)
+    chosen = config_of("eval", ["data=phrasebook", "data.test_size=7"])
+    assert evaluation.evaluation_config(trained, chosen).data.settings["train_size"] == 20000
     with pytest.raises(RequestError, match=r"data.tset_size is not a setting of data=phrasebook. Did you mean data.test_size"):
-        evaluation.evaluation_data(trained, compose("eval", ["data.tset_size=7"]))
+        evaluation.evaluation_config(trained, config_of("eval", ["data.tset_size=7"]))
 
 
 def test_fresh_weights_come_from_torchs_generator() -> None:
@@ -191,4 +190,4 @@ def test_fresh_weights_come_from_torchs_generator() -> None:
 
 def test_an_unknown_top_level_key_is_refused() -> None:
     with pytest.raises(RequestError, match=r"sead is not a setting. Did you mean seed\?"):
-        build.check(OmegaConf.create({"sead": 3}))
+        checked({"sead": 3})

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives.base import Progress
 from tests.helpers import choices, random_batch
@@ -30,13 +30,12 @@ def test_seven_layers_are_tried() -> None:
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_a_language_model_learns_with_every_layer(model: str, output: str) -> None:
     settings = [f"model={model}", *MODELS[model], f"output={output}", *SMALL.get(output, []), "optimizer.lr=0.03"]
-    config = compose("train", [*settings, "model.dropout=0"])
-    build.check(config)
+    config = config_of("train", [*settings, "model.dropout=0"])
     torch.manual_seed(1)
     counts_V = torch.arange(WORDS).flip(0)
     objective = build.objective(config, *build.network(config, None, WORDS, counts_V))
     batch = replace(random_batch(target_vocab_size=WORDS), source_BS=None, source_lengths_B=None)
-    updates = objective.updates(build.make(config.optimizer, "optimizer").make)
+    updates = objective.updates(config.optimizer.make)
     before = objective.evaluate(batch)
     for number in range(25):
         for update in updates:

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from seqgen_cli.bench.synthetic import SyntheticWords
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives.base import Progress
@@ -73,10 +73,9 @@ every_case = pytest.mark.parametrize(
 def made(objective: str, more: list[str], model: str, output: str) -> Any:
     """The objective over small random networks in float64, without dropout."""
     words = [f"model={model}", *MODELS[model], "model.dropout=0", f"output={output}", *SMALL.get(output, [])]
-    config = compose("train", [*words, f"objective={objective}", *USED[objective], *more])
-    build.check(config)
+    config = config_of("train", [*words, f"objective={objective}", *USED[objective], *more])
     torch.manual_seed(2)
-    source = 11 if build.task_of(config).reads_source else None
+    source = 11 if config.task.reads_source else None
     networks = build.network(config, source, WORDS, torch.arange(WORDS).flip(0))
     with torch.no_grad():
         for network in networks:

@@ -86,4 +86,4 @@ def test_it_goes_on_to_the_same_digits(name: str, run: Path) -> None:
     figures = figures_of(["train", f"continue={run}", f"trainer.steps={steps}"], run.parent)
     assert figures["update"] == steps
     assert {key: figures[key] for key in wanted} == pytest.approx(wanted, rel=1e-4)
-    assert from_checkpoint(find(run, print)).config.choices.model == name.split("-")[1]
+    assert from_checkpoint(find(run, print)).config.choices["model"] == name.split("-")[1]

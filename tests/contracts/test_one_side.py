@@ -15,8 +15,7 @@ import pytest
 from seqgen_cli.checkpoints.restored import from_checkpoint
 from seqgen_cli.checkpoints.weights import read_state
 from seqgen_cli.cli.main import main
-from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
 from seqgen_cli.data.batching import ByTokens, TrainStream
 from seqgen_cli.data.corpora.base import TargetSide
 from seqgen_cli.data.corpora.phrasebook.corpus import Phrasebook
@@ -151,20 +150,24 @@ LANGUAGE_MODELS = "model=rnn_lm or transformer_lm"
         ),
     ],
 )
-def test_a_model_that_needs_a_source_is_refused(words: list[str], message: str) -> None:
+def test_a_model_that_needs_a_source_is_refused(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x").write_text("a line\n")
     with pytest.raises(RequestError) as refused:
-        build.check(compose("train", words))
+        config_of("train", words)
     assert str(refused.value).startswith(message) and str(refused.value).endswith(f", or {LANGUAGE_MODELS}.")
     assert "imdb" not in str(refused.value).partition("Use ")[2]
-    build.check(compose("train", ["model=rnn_lm", *words]))
+    config_of("train", ["model=rnn_lm", *words, *(["data.valid=x"] if "data=text" in words else [])])
 
 
 def test_a_checkpoint_that_needs_a_source_is_not_measured_without_one() -> None:
-    pairs, lines = (compose("train", [f"model={model}"]) for model in ("transformer", "rnn_lm"))
-    asked = compose("eval", ["data=imdb_text"])
+    pairs, lines = (config_of("train", [f"model={model}"]) for model in ("transformer", "rnn_lm"))
+    asked = config_of("eval", ["data=imdb_text"])
     with pytest.raises(RequestError, match="model=transformer reads a source; data=imdb_text has none"):
-        evaluation.evaluation_data(pairs, asked)
-    assert evaluation.evaluation_data(lines, asked).block == 128
+        evaluation.evaluation_config(pairs, asked)
+    assert evaluation.evaluation_config(lines, asked).data.settings["block"] == 128
 
 
 @pytest.fixture

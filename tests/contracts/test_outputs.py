@@ -13,8 +13,8 @@ from scipy.stats import chi2
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from seqgen_cli.config import build
 from seqgen_cli.config.listing import read_settings
+from seqgen_cli.config.parts import part
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.random import Key
 from seqgen_cli.outputs import base
@@ -63,7 +63,7 @@ def output_layer(choice: str, hidden_size: int, vocab_size: int, counts_V: Tenso
     """configs/output/<choice>.yaml as build.py makes it, "choice key=value ..."."""
     name, *changes = choice.split()
     settings = {**read_settings(f"output/{name}"), **{key: yaml.safe_load(text) for key, text in (c.split("=") for c in changes)}}
-    made: OutputLayer = build.make(settings, "output", hidden_size=hidden_size, vocab_size=vocab_size, counts_V=counts_V)
+    made: OutputLayer = part(settings, "output", {})(hidden_size=hidden_size, vocab_size=vocab_size, counts_V=counts_V)
     return made
 
 

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
 from seqgen_cli.data.batching import ByTokens
 from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.errors import RequestError
-from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.base import Task, task_for, tasks
 from seqgen_cli.tasks.generate.task import LanguageModelValidation
 from seqgen_cli.tasks.validation import Trained
@@ -28,9 +27,11 @@ SIZES = ["data.train_size=300", "data.valid_size=20", "data.test_size=20"]
 
 
 def prepared(cache: Path, words: list[str], tokenizers: Any = None, only: list[str] | None = None) -> Prepared:
-    config = compose("train", words)
-    build.check(config)
-    return build.prepared(config, Runtime(device="cpu", cache_folder=str(cache)), tokenizers, only)
+    return build.prepared(config_of("train", [*words, *places(cache)]), tokenizers, only)
+
+
+def places(cache: Path) -> list[str]:
+    return ["runtime.device=cpu", f"runtime.cache_folder={cache}"]
 
 
 def test_every_task_is_tried() -> None:
@@ -54,8 +55,8 @@ def test_the_tokenizers_given_are_the_ones_that_serve(name: str, tmp_path: Path)
 
 @pytest.mark.parametrize("name", sorted(CHOSEN))
 def test_what_is_said_of_the_data_is_so(name: str, tmp_path: Path) -> None:
-    config = compose("train", [*CHOSEN[name], *SIZES])
-    task, data = build.task_of(config), prepared(tmp_path, [*CHOSEN[name], *SIZES])
+    config = config_of("train", [*CHOSEN[name], *SIZES])
+    task, data = config.task, prepared(tmp_path, [*CHOSEN[name], *SIZES])
     train = data.splits["train"]
     sides = {"classify": ["word pieces"], "generate": ["tokens"], "translate": ["source tokens", "target tokens"]}[name]
     nouns = {"classify": "text", "generate": "line", "translate": "pair"}
@@ -74,8 +75,8 @@ def test_a_language_model_asks_for_no_source(tmp_path: Path) -> None:
     """Not even for its file."""
     write(tmp_path / "train", sentences(60))
     (tmp_path / "train.ja").unlink()
-    words = ["data=text", "data.source_language=ja", "data.target_language=en", f"data.train={tmp_path}/train"]
-    words += ["model=rnn_lm", "tokenizer.vocab_size=60"]
+    words = ["data=text", "data.source_language=ja", "data.target_language=en", "model=rnn_lm", "tokenizer.vocab_size=60"]
+    words += [f"data.train={tmp_path}/train", f"data.valid={tmp_path}/train", "cleaning.drop_overlap=none"]
     assert len(prepared(tmp_path / "cache", words).splits["train"]) > 50
     with pytest.raises(RequestError, match=r"train\.ja does not exist"):
         prepared(tmp_path / "cache", [*words, "model=rnn"])
@@ -86,9 +87,9 @@ def test_blocks_are_prepared_without_a_model(tmp_path: Path) -> None:
     words = ["data=text", "data.source_language=ja", "data.target_language=en", "tokenizer.vocab_size=60"]
     words += [f"data.train={write(tmp_path / 'train', sentences(60))}"]
     for block, task in (("null", "translate"), ("8", "generate")):
-        config = compose("prepare", [*words, f"data.block={block}"])
-        data = build.prepared(config, Runtime(device="cpu", cache_folder=str(tmp_path / "cache")))
-        assert build.task_of(config).name == task and (data.source_tokenizer is None) == (task == "generate")
+        config = config_of("prepare", [*words, *places(tmp_path / "cache"), f"data.block={block}"])
+        data = build.prepared(config)
+        assert config.task.name == task and (data.source_tokenizer is None) == (task == "generate")
 
 
 @pytest.mark.parametrize("block", [None, 8])
@@ -96,11 +97,11 @@ def test_samples_of_running_text_start_where_a_line_has_ended(block: int | None,
     words = ["data=text", "model=rnn_lm", "model.hidden_size=8", "tokenizer.vocab_size=60", "decoding=greedy"]
     for split in ("train", "valid"):
         words.append(f"data.{split}={write(tmp_path / split, sentences(60))}.en")
-    config = compose("train", [*words, f"data.block={'null' if block is None else block}", "cleaning.drop_overlap=none"])
-    runtime = Runtime(device="cpu", cache_folder=str(tmp_path / "cache"))
-    data = build.prepared(config, runtime)
-    trained = Trained(data, *make_networks(config, data), ByTokens(200), runtime)
-    validation = build.task_of(config).validation(config, trained, 3, None)
+    words += [*places(tmp_path / "cache"), f"data.block={'null' if block is None else block}", "cleaning.drop_overlap=none"]
+    config = config_of("train", words)
+    data = build.prepared(config)
+    trained = Trained(data, *make_networks(config, data), ByTokens(200), config.runtime)
+    validation = config.task.validation(config, trained)
     assert isinstance(validation, LanguageModelValidation) and validation.running is (block is not None)
 
 

@@ -18,7 +18,7 @@ from seqgen_cli.checkpoints.weights import read_state
 from seqgen_cli.cli.main import main
 from seqgen_cli.commands import train
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
 from seqgen_cli.data.batching import BySentences
 from seqgen_cli.errors import RequestError
 from seqgen_cli.tasks.validation import Validation
@@ -42,7 +42,7 @@ def asked(cache: Path, tmp_path: Path) -> list[str]:
 
 
 def run(*overrides: str) -> dict[str, Any]:
-    return train.run(compose("train", overrides))
+    return train.run(config_of("train", overrides))
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_minutes_end_a_run_and_count_what_was_spent_before(asked: list[str], mon
 
 def test_a_budget_in_epochs_reads_every_batch_once(asked: list[str]) -> None:
     folder = Path(run(*asked, "trainer.epochs=1")["run"])
-    config = compose("train", [*asked, "trainer.steps=1"])
-    prepared = build.prepared(config, build.start_runtime(config))
+    config = config_of("train", [*asked, "trainer.steps=1"])
+    prepared = build.prepared(config)
     lengths_n = prepared.splits["train"].target_lengths_n
     assert lengths_n is not None and records(folder)[-1]["tokens"] == lengths_n.sum()
 
@@ -105,10 +105,23 @@ def test_a_budget_in_epochs_reads_every_batch_once(asked: list[str]) -> None:
 def test_samples_are_spread_over_the_validation_set(asked: list[str]) -> None:
     """Two of the four sentences decoded, which are every seventh or eighth of thirty: numbers 0 and 15."""
     folder = Path(run(*asked, "trainer.steps=1", "trainer.samples=2", "trainer.decode_limit=4")["run"])
-    config = compose("train", [*asked, "trainer.steps=1"])
-    lines = build.prepared(config, build.start_runtime(config)).splits["valid"].source_lines()
+    config = config_of("train", [*asked, "trainer.steps=1"])
+    lines = build.prepared(config).splits["valid"].source_lines()
     samples = (folder / "samples" / "step-1.txt").read_text(encoding="utf-8").splitlines()
     assert samples[::4] == [f"source:    {lines[number]}" for number in (0, 15)]
+
+
+@pytest.mark.parametrize("limit", [0, 4, "null"])
+def test_more_samples_change_no_figure_and_no_name(asked: list[str], tmp_path: Path, limit: int | str) -> None:
+    """Of thirty sentences: fewer and more than those that are measured."""
+    words = [*asked, "trainer.steps=2", "trainer.evaluate_every=1", f"trainer.decode_limit={limit}"]
+    folders = [Path(run(*words, f"trainer.samples={n}", f"runtime.runs_folder={tmp_path / str(n)}")["run"]) for n in (2, 9, 30)]
+    assert len({folder.name for folder in folders}) == 1
+    assert records(folders[0]) == records(folders[1]) == records(folders[2])
+    assert ("valid_bleu" in records(folders[0])[-1]) == (limit != 0)
+    blocks = [(folder / "samples" / "step-2.txt").read_text(encoding="utf-8").split("\n\n") for folder in folders]
+    assert [len(each) for each in blocks] == [2, 9, 30]
+    assert set(blocks[0]) <= {block.rstrip("\n") for block in blocks[2]} | {blocks[0][-1]}
 
 
 def test_the_average_of_the_best_is_kept_where_better(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +151,7 @@ def test_what_is_evaluated_with_a_moving_average_is_what_is_stored(asked: list[s
     folder = finding.find(result["run"], print)
     restored = from_checkpoint(folder)
     objective = build.objective(restored.config, restored.model, restored.output).eval()
-    prepared = build.prepared(restored.config, build.start_runtime(restored.config))
+    prepared = build.prepared(restored.config)
     valid = prepared.splits["valid"]
     sums = objective.evaluate(valid.batch(list(range(len(valid)))))
     assert float(sums["nll"] / sums["tokens"]) == pytest.approx(result["nll"], rel=1e-5)
@@ -170,8 +183,8 @@ def test_dry_run_says_what_the_budget_buys_and_trains_nothing(
     assert main(["train", *asked, "trainer.steps=20", "trainer.accumulate=2", "--dry-run"]) == 0
     shown = {line[:24].strip(): line[24:].strip() for line in capsys.readouterr().out.splitlines()}
     assert not (tmp_path / "runs").exists()
-    config = compose("train", [*asked, "trainer.steps=20", "trainer.accumulate=2"])
-    prepared = build.prepared(config, build.start_runtime(config))
+    config = config_of("train", [*asked, "trainer.steps=20", "trainer.accumulate=2"])
+    prepared = build.prepared(config)
     sizes = (prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size)
     model, output = build.network(config, *sizes)
     count = sum(p.numel() for network in (model, output) for p in network.parameters())
@@ -206,8 +219,8 @@ def test_a_dry_run_counts_what_training_holds_once_schedules_are_over(
 def test_a_dry_run_counts_the_batch_that_holds_the_most(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of batches of equally many sentences the one of the longest, as measuring each of them tells."""
     words = [*(word for word in asked if "max_tokens" not in word), "batching=sentences", "batching.sentences=50"]
-    config = compose("train", [*words, "trainer.steps=1"])
-    prepared = build.prepared(config, build.start_runtime(config))
+    config = config_of("train", [*words, "trainer.steps=1"])
+    prepared = build.prepared(config)
     with torch.device("meta"):
         objective = make_networks(config, prepared)[2]
     plan = BySentences(50).plan(prepared.splits["train"].lengths_nk, config.seed)
@@ -253,7 +266,7 @@ def test_the_bar_is_quiet_off_a_terminal_and_results_alone_go_to_stdout(
 
 def test_a_metric_that_is_not_one_is_refused_before_training(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", *asked, "trainer.steps=1", "trainer.best_metric=blue"]) == 2
-    assert "blue is not a metric" in capsys.readouterr().err
+    assert "trainer.best_metric=blue is not measured in this run" in capsys.readouterr().err
 
 
 def test_metrics_are_strict_json_whatever_was_measured(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

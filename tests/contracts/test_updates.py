@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from seqgen_cli.checkpoints.finding import find
 from seqgen_cli.checkpoints.weights import read_state, read_weights
 from seqgen_cli.commands import train
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.layers.rows import by_gradient
@@ -175,7 +175,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def warmed_up(cache: Path, runs: Path, *more: str) -> dict[str, Any]:
     objective = f"objective._target_={WarmedUp.__module__}.WarmedUp"
     asked = settings(cache, runs, "model=rnn", *SMALL["rnn"], objective, "trainer.steps=28", "trainer.evaluate_every=14", *more)
-    return train.run(compose("train", [*asked, "trainer.save_every=1", "trainer.keep_last=99", "trainer.log_every=1"]))
+    return train.run(config_of("train", [*asked, "trainer.save_every=1", "trainer.keep_last=99", "trainer.log_every=1"]))
 
 
 def test_a_warm_up_through_the_train_command(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

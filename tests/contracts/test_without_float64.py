@@ -18,7 +18,9 @@ from torch.utils._pytree import tree_leaves
 from seqgen_cli.bench.synthetic import SyntheticWords
 from seqgen_cli.cli.main import main
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
+from seqgen_cli.config.listing import read_settings
+from seqgen_cli.config.parts import part
 from seqgen_cli.decoding.base import Specials
 from seqgen_cli.decoding.steps import generate, predict
 from seqgen_cli.layers.random import Key
@@ -65,26 +67,20 @@ def single(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def composed(model: str, output: str, objective: str, *more: str) -> Any:
-    config = compose("train", [f"model={model}", f"output={output}", f"objective={objective}", *more])
-    for setting in SIZES:
-        name, _, value = setting.partition("=")
-        if name in config.model:
-            config.model[name] = int(value) if value.isdigit() else value
-    if "samples" in config.output:
-        config.output.samples = 5
-    build.check(config)
-    return config
+    sizes = [f"model.{key}" for key in SIZES if key.partition("=")[0] in read_settings(f"model/{model}")]
+    sizes += ["output.samples=5"] if "samples" in read_settings(f"output/{output}") else []
+    return config_of("train", [f"model={model}", f"output={output}", f"objective={objective}", *sizes, *more])
 
 
 def made(config: Any) -> tuple[Any, Any, Any]:
     torch.manual_seed(2)
-    classes = 2 if config.choices.model == "bert_gru" else 13
+    classes = 2 if config.choices["model"] == "bert_gru" else 13
     model, output = build.network(config, 11, classes, torch.arange(classes, device="cpu"))
     return model, output, build.objective(config, model, output, SyntheticWords(13), "en")
 
 
 def batches(config: Any) -> list[Any]:
-    return [random_texts(seed) if config.choices.model == "bert_gru" else random_batch(seed) for seed in range(2)]
+    return [random_texts(seed) if config.choices["model"] == "bert_gru" else random_batch(seed) for seed in range(2)]
 
 
 def label(value: Any) -> str:
@@ -107,10 +103,9 @@ def test_training_and_validation_give_the_same_figures(
     monkeypatch, model: str, output: str, objective: str, more: list[str]
 ) -> None:
     """Without dropout. Draws have fewer bits there, the highest of those that they have elsewhere: the same words are drawn."""
-    config = composed(model, output, objective, *more)
-    for part in ("dropout", "attention_dropout", "activation_dropout"):
-        if part in config.model:
-            config.model[part] = 0.0
+    own = read_settings(f"model/{model}")
+    still = [f"model.{each}=0" for each in ("dropout", "attention_dropout", "activation_dropout") if each in own]
+    config = composed(model, output, objective, *still, *more)
     wide = trained_and_evaluated(config)
     monkeypatch.setattr(devices, "WITHOUT_FLOAT64", {"cpu"})
     with RefusesFloat64():
@@ -125,13 +120,13 @@ def test_scoring_sampling_and_search_give_the_same(monkeypatch, model: str, outp
         pytest.skip("it generates nothing")
     config = composed(model, output, objective)
     network = made(config)[:2]
-    for part in network:
-        part.eval()
+    for each in network:
+        each.eval()
     batch, specials, limits = random_batch(), Specials(PAD, UNK, BOS, EOS), {"max_length_factor": 0.0, "max_length_offset": 6}
-    decoders = [build.make({**build.read_settings(f"decoding/{name}"), **limits}, "decoding") for name in ("greedy", "beam")]
-    sampling = build.read_settings("decoding/sample")
+    decoders = [part({**read_settings(f"decoding/{name}"), **limits}, "decoding", {})() for name in ("greedy", "beam")]
+    sampling = read_settings("decoding/sample")
     samplers = [
-        build.make({**sampling, **limits, "samples": 4, **cut}, "decoding") for cut in ({}, {"temperature": 0.7, "top_p": 0.9})
+        part({**sampling, **limits, "samples": 4, **cut}, "decoding", {})() for cut in ({}, {"temperature": 0.7, "top_p": 0.9})
     ]
 
     def decoded() -> list[Any]:

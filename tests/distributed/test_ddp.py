@@ -15,9 +15,10 @@ from torch import nn
 from torch.testing import assert_close
 
 from seqgen_cli.checkpoints import finding
+from seqgen_cli.checkpoints.weights import read_state
 from seqgen_cli.cli.main import main
 from seqgen_cli.commands import train
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
 from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.optimizers import Adam
 from seqgen_cli.training.schedules import Constant, InverseSqrt
@@ -116,7 +117,7 @@ def test_two_ranks_train_the_run_that_one_process_trains(kind: str, tmp_path: Pa
         places = [f"runtime.runs_folder={tmp_path / name}", f"runtime.cache_folder={tmp_path / f'{name}-cache'}"]
         return [*RUNS[kind], *SHARED, *places, "runtime.device=cpu"]
 
-    one = Path(train.run(compose("train", [*asked("one"), "trainer.accumulate=2"]))["run"])
+    one = Path(train.run(config_of("train", [*asked("one"), "trainer.accumulate=2"]))["run"])
     if kind == "translation":
         under_torchrun("seqgen_cli", "train", *asked("two"))
     else:
@@ -134,3 +135,31 @@ def test_two_ranks_train_the_run_that_one_process_trains(kind: str, tmp_path: Pa
     names = [sorted(path.name for path in (run / "samples").iterdir()) for run in (one, two)]
     assert names[0] == names[1] and names[0][-1] == "step-6.txt"
     assert (one / "samples/step-6.txt").read_text() == (two / "samples/step-6.txt").read_text()
+
+
+def going_on_is_refused(words: list[str]) -> None:
+    assert main(["train", *words]) == 2
+
+
+def test_another_number_of_processes_goes_on_with_the_same_batches_or_not_at_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Begun by two ranks and ended by one, it is the run of one process that reads two batches an update."""
+    words = [*RUNS["translation"], *SHARED, f"runtime.cache_folder={tmp_path}/cache", "runtime.device=cpu"]
+    one = Path(train.run(config_of("train", [*words, f"runtime.runs_folder={tmp_path}/one", "trainer.accumulate=2"]))["run"])
+    on_two_ranks(train_command, [*words, f"runtime.runs_folder={tmp_path}/two", "trainer.steps=3"])
+    (two,) = (tmp_path / "two").iterdir()
+    capsys.readouterr()
+    assert main(["train", f"continue={two}", "trainer.steps=6"]) == 0
+    said = "The run was begun by 2 processes, and 1 goes on: each reads 2 batches an update, so that updates see the same 2."
+    assert said in capsys.readouterr().err
+    weights = [load_file(finding.find(run, print, last=True) / "model.safetensors") for run in (one, two)]
+    for name, tensor in weights[0].items():
+        assert_close(tensor, weights[1][name], rtol=0, atol=2e-6)
+    last = finding.find(two, print, last=True)
+    assert last.name == "step-6" and read_state(last)["processes"] == 2, "as it was begun"
+    assert read_state(last)["loop"]["batches"] == 12
+    alone = [*words, f"runtime.runs_folder={tmp_path}/alone"]
+    begun = Path(train.run(config_of("train", [*alone, "trainer.steps=3"]))["run"])
+    on_two_ranks(going_on_is_refused, [f"continue={begun}", "trainer.steps=6"])
+    assert finding.find(begun, print, last=True).name == "step-3", "one batch cannot be shared by two"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import random
@@ -14,8 +13,6 @@ import pytest
 import torch
 from torch import nn
 
-from seqgen_cli.checkpoints.folder import run_name
-from seqgen_cli.config.compose import compose, plain
 from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.runtime import devices
 from seqgen_cli.runtime.process import Runtime, log_to, shut_down, start_logging, stop_log
@@ -159,33 +156,6 @@ def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path) -> None:
     assert Runtime(device="cpu", cache_folder="here").cache_folder == Path("here")
     monkeypatch.delenv("SEQGEN_CACHE")
     assert Runtime(device="cpu").cache_folder == Path("~/.cache/seqgen").expanduser()
-
-
-def test_the_same_command_finds_the_same_folder_and_any_number_changes_it() -> None:
-    values = plain(compose("train"))
-
-    def name(path: str, value: Any) -> str:
-        changed = copy.deepcopy(values)
-        *sections, key = path.split(".")
-        node = changed
-        for section in sections:
-            node = node[section]
-        assert node[key] != value
-        node[key] = value
-        return run_name(changed)
-
-    usual = run_name(values)
-    assert usual.startswith("phrasebook-transformer-softmax-mle-") and len(usual.rsplit("-", 1)[1]) == 8
-    same = {"runtime.device": "meta", "runtime.workers": 3, "runtime.threads": 1, "runtime.runs_folder": "x", "json": "f"}
-    same |= {"runtime.cache_folder": "y", "trainer.log_every": 7, "trainer.progress": False, "fresh": True, "dry_run": True}
-    assert {name(key, value) for key, value in same.items()} == {usual}
-    changing = {"seed": 2, "model.hidden_size": 64, "trainer.steps": 5, "runtime.precision": "bf16", "data.train_size": 9}
-    changing |= {"init_from": "a", "optimizer.lr": 0.5, "decoding.beam_size": 2, "tokenizer.vocab_size": 99}
-    # A run that keeps fewer checkpoints averages others; one of another patience or metric ends elsewhere.
-    changing |= {"trainer.keep_best": 3, "trainer.average": 2, "trainer.patience": 1, "trainer.best_metric": "bleu"}
-    changing |= {"trainer.decode_limit": 7, "trainer.evaluate_every": 9, "trainer.ema_decay": 0.9, "trainer.accumulate": 2}
-    assert len({usual} | {name(key, value) for key, value in changing.items()}) == len(changing) + 1
-    assert name("choices.model", "rnn").startswith("phrasebook-rnn-softmax-mle-")
 
 
 def test_the_log_goes_to_stderr_and_to_the_run(tmp_path, capsys) -> None:

@@ -14,6 +14,7 @@ from seqgen_cli.data.batch import Batch
 from seqgen_cli.objectives.baselines import Learned, MovingAverage
 from seqgen_cli.objectives.handovers import Constant, Mixer
 from seqgen_cli.objectives.reinforce import Reinforce
+from seqgen_cli.objectives.trials import TrialSettings
 from seqgen_cli.training.loop import Loop
 from seqgen_cli.training.optimizers import Adam
 from seqgen_cli.training.schedules import InverseSqrt
@@ -40,9 +41,7 @@ def train(machine: Any, case: str, accumulate: int) -> dict[str, Any]:
     world = World("rnn", output, settings={"normaliser": "linear"} if output == "nce" else {})
     objective = Reinforce(
         *(world.model, world.output, Numbers(), Table(), baseline, handover),
-        samples=2,
-        max_length_factor=0.0,
-        max_length_offset=3,
+        TrialSettings(samples=2, max_length_factor=0.0, max_length_offset=3),
     ).double()
     told = keep_dense(world.output, Adam(), False, machine)
     assert len(told) == (output == "nce"), "its exact score takes every word, and ranks must expect that"

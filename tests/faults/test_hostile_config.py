@@ -18,7 +18,7 @@ from seqgen_cli.checkpoints.restored import from_checkpoint
 from seqgen_cli.checkpoints.untrusted import read_config
 from seqgen_cli.checkpoints.weights import SkipRandomInit, load_weights, network_weights
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose, plain
+from seqgen_cli.config.door import config_of
 from seqgen_cli.data.tokenizers.pair import save_pair
 from seqgen_cli.data.tokenizers.sentencepiece import SentencePiece, Tokenizer
 from seqgen_cli.errors import RequestError, SeqgenError
@@ -34,13 +34,13 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture
 def checkpoint(tmp_path, tokenizer: Tokenizer) -> Path:
     """A small tied Transformer's checkpoint, without its manifest."""
-    config = compose("train", ["model=transformer", "model.hidden_size=8", "output.tied=true"])
+    config = config_of("train", ["model=transformer", "model.hidden_size=8", "output.tied=true"])
     torch.manual_seed(0)
     model, output = build.network(config, tokenizer.vocab_size, tokenizer.vocab_size)
     (tmp_path / "tokenizers").mkdir()
     save_pair(tmp_path / "tokenizers", tokenizer, tokenizer)
     save_file(network_weights(model, output), tmp_path / "model.safetensors")
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain(config)), encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.values), encoding="utf-8")
     return tmp_path
 
 

@@ -24,7 +24,7 @@ from seqgen_cli.checkpoints.weights import read_state
 from seqgen_cli.cli.main import main
 from seqgen_cli.commands import train
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
 from seqgen_cli.errors import RequestError
 from seqgen_cli.training import session
 from seqgen_cli.training.loop import Loop
@@ -66,7 +66,7 @@ def settings(cache: Path, runs: Path, *more: str) -> list[str]:
 
 
 def run(*overrides: str) -> dict[str, Any]:
-    return train.run(compose("train", overrides))
+    return train.run(config_of("train", overrides))
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, updates: int, what: int = signal.SIGTERM) -> None:

@@ -12,7 +12,7 @@ import pytest
 from seqgen_cli.checkpoints import finding
 from seqgen_cli.checkpoints.restored import from_checkpoint
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
 from seqgen_cli.errors import RequestError
 from seqgen_cli.tasks.loading import load
 from seqgen_cli.training.signals import StoppedError
@@ -83,7 +83,7 @@ def test_a_checkpoint_alone_rebuilds_the_layer(whole: Path) -> None:
     assert [translation.text is not None for translation in translated] == [True, True]
     restored = from_checkpoint(finding.find(whole, print, last=True))
     config = restored.config
-    data = build.prepared(config, build.start_runtime(config))
+    data = build.prepared(config)
     batch = data.splits["valid"].batch(list(range(len(data.splits["valid"]))))
     sums = build.objective(config, restored.model, restored.output).eval().evaluate(batch)
     assert float(sums["nll"] / sums["tokens"]) == pytest.approx(last["valid_nll"], rel=1e-4)
@@ -109,4 +109,4 @@ def test_where_rows_do_not_serve_updates_are_dense_and_it_is_said(
 @pytest.mark.parametrize("output", sorted(SMALLER))
 def test_a_layer_without_label_smoothing_says_why_before_any_data_is_read(output: str) -> None:
     with pytest.raises(RequestError, match=rf"output\.label_smoothing is not a setting of output={output}: it needs every"):
-        compose("train", [f"output={output}", "output.label_smoothing=0.1"])
+        config_of("train", [f"output={output}", "output.label_smoothing=0.1"])

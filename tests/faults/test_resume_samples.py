@@ -12,8 +12,7 @@ from safetensors.torch import load_file
 
 from seqgen_cli.checkpoints import finding
 from seqgen_cli.checkpoints.weights import read_state
-from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
 from seqgen_cli.errors import RequestError
 from seqgen_cli.training.signals import StoppedError
 from tests.faults.test_resume import assert_same_run, model_settings, records, run, settings, stop_after
@@ -71,26 +70,23 @@ def test_stopping_and_going_on_changes_nothing(
 
 
 def test_a_divergence_from_nothing_is_refused() -> None:
-    config = compose("train", ["objective=reinforce", "objective.kl=0.1"])
     with pytest.raises(RequestError, match=r"objective.kl=0.1 keeps the model near .* Start from a trained one, init_from=RUN"):
-        build.check(config)
+        config_of("train", ["objective=reinforce", "objective.kl=0.1"])
 
 
 def test_leave_one_out_needs_others() -> None:
-    config = compose("train", ["objective=reinforce", "objective.samples=1"])
     with pytest.raises(RequestError, match=r"objective.samples=1 is too few for objective/baseline=leave_one_out"):
-        build.check(config)
+        config_of("train", ["objective=reinforce", "objective.samples=1"])
 
 
 def test_minimum_risk_needs_two_outputs() -> None:
     alone = ["objective=minimum_risk", "objective.samples=1"]
     with pytest.raises(RequestError, match=r"objective.samples=1 without the reference is a set of one output"):
-        build.check(compose("train", [*alone, "objective.include_reference=false"]))
-    build.check(compose("train", alone))
+        config_of("train", [*alone, "objective.include_reference=false"])
+    config_of("train", alone)
 
 
 @pytest.mark.parametrize("objective", ["reinforce", "minimum_risk"])
 def test_a_model_without_a_source_is_refused(objective: str) -> None:
-    config = compose("train", ["model=rnn_lm", f"objective={objective}"])
     with pytest.raises(RequestError, match=f"objective={objective} compares .* model=rnn_lm reads no source. Use objective=mle"):
-        build.check(config)
+        config_of("train", ["model=rnn_lm", f"objective={objective}"])

@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from seqgen_cli.config.signatures import arguments
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.layers.random import Key
 from seqgen_cli.objectives import trials
@@ -158,8 +159,8 @@ def numbered(batch: Batch, first: int) -> Batch:
 
 
 def reinforce(world: World, baseline: Baseline, handover: Any = None, **settings: Any) -> Reinforce:
-    settings = {**limits(world), **settings}
-    return Reinforce(world.model, world.output, Numbers(), Table(), baseline, handover or Constant(), **settings).double()
+    given = arguments(Reinforce, {"samples": 1, **limits(world), **settings})
+    return Reinforce(world.model, world.output, Numbers(), Table(), baseline, handover or Constant(), **given).double()
 
 
 def estimate(world: World, objective: Reinforce, batch: Any, **metrics: float) -> Tensor:

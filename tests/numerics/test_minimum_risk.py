@@ -11,13 +11,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from seqgen_cli.config.signatures import arguments
 from seqgen_cli.objectives.minimum_risk import MinimumRisk
 from seqgen_cli.objectives.mle import MaximumLikelihood
 from tests.numerics.enumeration import EOS, SHAPES, Numbers, Table, World, forced, limits, progress
 
 
 def minimum_risk(world: World, **settings: Any) -> MinimumRisk:
-    return MinimumRisk(world.model, world.output, Numbers(), Table(), **{**limits(world), **settings})
+    given = arguments(MinimumRisk, {"samples": 10, **limits(world), **settings})
+    return MinimumRisk(world.model, world.output, Numbers(), Table(), **given)
 
 
 @pytest.mark.parametrize("model", SHAPES)

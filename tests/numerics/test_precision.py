@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from seqgen_cli.commands import bench, train
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import compose
+from seqgen_cli.config.door import config_of
 from seqgen_cli.errors import RequestError
 from seqgen_cli.runtime import devices
 from seqgen_cli.runtime.process import Runtime
@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 
 
 def networks(model: str, output: str | None = None, training: bool = True) -> tuple[Any, Any]:
-    config = compose(
+    config = config_of(
         "train", [f"model={model}", *SMALL.get(model, SMALL["transformer"]), *([f"output={output}"] if output else [])]
     )
     classes = 2 if model == "bert_gru" else 13
@@ -164,7 +164,7 @@ def test_what_auto_took_is_kept_when_a_run_goes_on(monkeypatch, tmp_path) -> Non
     def go(name: str, asked: str, *more: str) -> dict[str, Any]:
         overrides = [*TINY, "model=attention", *SMALL["attention"], f"runtime.precision={asked}", *more]
         places = [f"runtime.runs_folder={tmp_path / name}", f"runtime.cache_folder={tmp_path}"]
-        return train.run(compose("train", [*overrides, *places]))
+        return train.run(config_of("train", [*overrides, *places]))
 
     fake_clock(monkeypatch, {"fp32": 1.0, "bf16": 0.5})
     first = go("auto", "auto", "trainer.steps=2")
@@ -183,7 +183,7 @@ def test_what_auto_took_is_kept_when_a_run_goes_on(monkeypatch, tmp_path) -> Non
 
 def test_a_layer_alone_is_not_measured() -> None:
     with pytest.raises(RequestError, match=r"runtime.precision=auto measures a whole model, layer.vocab_sizes a layer alone"):
-        bench.run(compose("bench", ["layer.vocab_sizes=[50]", "runtime.precision=auto", "runtime.device=cpu"]))
+        bench.run(config_of("bench", ["layer.vocab_sizes=[50]", "runtime.precision=auto", "runtime.device=cpu"]))
 
 
 def test_nothing_is_measured_where_nothing_is_computed(monkeypatch) -> None:

@@ -13,6 +13,7 @@ from seqgen_cli.objectives.baselines import Greedy, Learned, LeaveOneOut, NoBase
 from seqgen_cli.objectives.handovers import Constant, LinearRise, Mixer, SigmoidRise
 from seqgen_cli.objectives.minimum_risk import MinimumRisk
 from seqgen_cli.objectives.mle import MaximumLikelihood
+from seqgen_cli.objectives.trials import TrialSettings
 from tests.numerics.enumeration import (
     EOS,
     GREEDY,
@@ -187,7 +188,8 @@ def test_greedy_outputs_are_looked_at_every_tenth_update_and_change_nothing(
 ) -> None:
     if choice.startswith("minimum"):
         networks = (small.model, small.output, Numbers(), Table())
-        objective = MinimumRisk(*networks, samples=3, include_reference="no" not in choice, **limits(small)).double()
+        drawn = TrialSettings(samples=3, **limits(small))
+        objective = MinimumRisk(*networks, drawn, include_reference="no" not in choice).double()
     else:
         objective = reinforce(small, LeaveOneOut(), samples=3, entropy=0.1 * (choice == "with entropy"))
     batch, gradients, losses = small.references(4), [], []

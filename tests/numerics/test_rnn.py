@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from seqgen_cli.layers.recurrent import Cell, RecurrentStack, SteppedStack
+from seqgen_cli.layers.recurrent import Cell, RecurrentStack, StackSettings, SteppedStack
 from seqgen_cli.layers.recurrent_encoder import HandOver, RecurrentEncoder, read_to_end
 from seqgen_cli.models.rnn import Rnn
 from tests.helpers import make_choice, random_batch
@@ -133,8 +133,9 @@ def test_autocast_leaves_cells_as_they_are(kind: str, cell: Cell, low: torch.dty
     """Bit for bit, outputs, states and gradients, also where what comes in was rounded before."""
     torch.manual_seed(0)
     hand_over: HandOver = "all" if kind == "encoder, c too" else "hidden"
-    encoder = RecurrentEncoder(cell, 2, 6, 8, False, False, 0.0, hand_over, outputs=True)
-    stack = RecurrentStack(cell, 2, 6, 8, residual=False, dropout=0.0)
+    settings = StackSettings(6, 8, 2, cell, residual=False, dropout=0.0)
+    encoder = RecurrentEncoder(settings, False, hand_over, outputs=True)
+    stack = RecurrentStack(settings)
     input_BTI, lengths_B = torch.randn(3, 5, 6).to(low), torch.tensor([5, 3, 1])
     known_BTI, further_TBX = input_BTI[..., :4], input_BTI[..., 4:].transpose(0, 1)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from seqgen_cli.config import build
+from seqgen_cli.config.parts import part
 from seqgen_cli.layers.random import Key
 from seqgen_cli.outputs.base import NoiseKey, OutputLayer
 
@@ -206,7 +207,7 @@ def test_only_the_rows_of_words_that_occur_get_a_gradient(choice: str, shared: b
 def test_a_tied_table_has_dense_gradients(choice: str) -> None:
     embedding = torch.nn.Parameter(torch.randn(V, D))
     settings = {"tied": True, "_target_": type(layer_of(choice)).__module__ + "." + type(layer_of(choice)).__name__}
-    layer = build.make(settings, "output", hidden_size=D, vocab_size=V, counts_V=torch.as_tensor(COUNTS), embedding=embedding)
+    layer = part(settings, "output", {})(hidden_size=D, vocab_size=V, counts_V=torch.as_tensor(COUNTS), embedding=embedding)
     assert layer.softmax.weight is embedding
     layer.loss(hidden().detach().float(), TARGETS, noise=noise()).sum().backward()
     assert embedding.grad is not None and not embedding.grad.is_sparse

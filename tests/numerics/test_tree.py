@@ -236,7 +236,7 @@ def test_weights_bring_their_tree() -> None:
 
 
 def test_what_a_tree_cannot_do_is_refused_with_the_reason() -> None:
-    with pytest.raises(RequestError, match=r"label_smoothing is not a setting of output: it needs every word's score"):
+    with pytest.raises(RequestError, match=r"smoothing is not a setting of output=binary_tree: it needs every word's score"):
         build.output_layer("binary_tree", hidden_size=4, vocab_size=9, settings={"label_smoothing": 0.1})
     with pytest.raises(RequestError, match=r"There is no output=huffmann_tree. Did you mean huffman_tree"):
         build.output_layer("huffmann_tree", hidden_size=4, vocab_size=9)

@@ -34,7 +34,7 @@ class Corpus(Protocol):
     """Named splits of aligned lines, read as a stream: no corpus need fit in memory.
 
     A corpus of one side has no source_language, and its rows are target lines alone. It may have an attribute
-    `running`, a RunningText or None.
+    `running`, a RunningText or None, and one `split_names`, where they are known before anything is read.
     """
 
     source_language: str | None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from seqgen_cli.data.corpora.base import SIDES, Mixture, Pair, Row, RunningText
 from seqgen_cli.data.corpora.lines import aligned, content_hash, read_lines
@@ -65,7 +65,7 @@ class TextCorpus:
         source_language, target_language: language codes ("ja", "en"): the files' endings, and what metrics go by. Without
             a source language there is one side, and prefixes alone need the target's.
         train, valid, test: one corpus or a list of corpora, read one after the other; None = no such split.
-        weights: one number above 0 for each corpus of `train`: how many times an epoch passes over it. A fraction is
+        weights: one number, 0.001 to 1000, for each corpus of `train`: how many times an epoch passes over it. A fraction is
             taken without repetition: 0.3 shows three tenths of the examples, the next epoch the next three tenths.
             None = 1 each.
         block, context: of a RunningText; without a source only.
@@ -82,7 +82,7 @@ class TextCorpus:
         train: str | list[str | dict[str, str]] | dict[str, str] | None = None,
         valid: str | list[str | dict[str, str]] | dict[str, str] | None = None,
         test: str | list[str | dict[str, str]] | dict[str, str] | None = None,
-        weights: list[float] | None = None,
+        weights: list[Annotated[float, Ge(0.001), Le(1000)]] | None = None,
         block: Annotated[int, Ge(1)] | None = None,
         context: Annotated[int, Ge(0)] = 0,
         reads_source: bool = True,
@@ -104,8 +104,10 @@ class TextCorpus:
         self._weights = [1.0] * parts if weights is None else list(weights)
         if len(self._weights) != parts:
             raise RequestError(f"data.weights has {len(self._weights)} numbers for {parts} corpora in data.train: give one each.")
-        if any(not 0 < weight < float("inf") for weight in self._weights):
-            raise RequestError(f"data.weights={self._weights}: every weight must be above 0; leave a corpus out to ignore it.")
+
+    @property
+    def split_names(self) -> list[str]:
+        return list(self._files)
 
     def fingerprint(self) -> str:
         """Hash of the files' bytes. Weights and blocks do not count: they change how often and how lines are seen."""

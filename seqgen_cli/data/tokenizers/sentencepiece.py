@@ -103,7 +103,7 @@ class SentencePiece:
     vocab_size: Annotated[int, Ge(8)] = 8000
     target_vocab_size: Annotated[int, Ge(8)] | None = None
     joint: bool = False
-    character_coverage: Annotated[float, Gt(0), Le(1)] = 0.9995
+    character_coverage: Annotated[float, Ge(0.98), Le(1)] = 0.9995
     normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = "nmt_nfkc"
     training_lines: Annotated[int, Ge(1)] = 1_000_000
     sampling_alpha: Annotated[float, Gt(0), Le(1)] | None = None
@@ -141,6 +141,12 @@ class SentencePiece:
 
     def open(self, model: bytes) -> Tokenizer:
         return Tokenizer(model)
+
+    def largest(self, side: str) -> int | None:
+        """The most subwords that a side can get; None where models are given."""
+        if self.target_model is not None:
+            return None
+        return self.vocab_size if self.joint else self._size(side)
 
     def _size(self, side: str) -> int:
         return self.target_vocab_size or self.vocab_size if side == "target" else self.vocab_size

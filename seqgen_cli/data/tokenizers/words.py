@@ -110,6 +110,10 @@ class Words:
     def given(self, sides: Sequence[str]) -> None:
         return None
 
+    def largest(self, side: str) -> int | None:
+        """The most words that a side can get."""
+        return self.max_size
+
     def train(self, side: str, lines: Iterable[str]) -> tuple[bytes, str | None]:
         """The vocabulary of the lines: words by falling count, those of equal count by their code points."""
         counts: Counter[str] = Counter()

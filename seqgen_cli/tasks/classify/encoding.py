@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.data.labelled import LabelledDataset
 from seqgen_cli.data.prepare import store
@@ -35,7 +35,7 @@ def encode_once(
     Returns:
         How many word pieces were encoded.
     """
-    if not isinstance(model, Encoder) or config.data.get("features", "none") == "none":
+    if not isinstance(model, Encoder) or config.data.settings.get("features", "none") == "none":
         return 0
     if not model.features_are_fixed:
         _log.info("The encoder is trained, so its features change and none are kept (data.features=none).")
@@ -51,15 +51,16 @@ def encode_once(
         with torch.no_grad(), runtime.autocast():
             return model.features(source_BS.to(runtime.device), lengths_B.to(runtime.device)).cpu()
 
-    dtype = config.data.features_dtype
+    data = config.data.settings
+    dtype = data["features_dtype"]
     folder = None
-    if config.data.features == "disk":
+    if data["features"] == "disk":
         made_by = [model.features_fingerprint(), prepared.source_tokenizer.fingerprint, runtime.precision, dtype]
         folder = runtime.cache_folder / f"features-{store.key(*made_by)}"
     kept = FeatureStore(folder, model.feature_size, dtype)
     for name in splits:
         dataset = prepared.splits.get(name)
         if isinstance(dataset, LabelledDataset):
-            dataset.attach(kept, encode, config.data.features_limit, _log.info, indices)
+            dataset.attach(kept, encode, data["features_limit"], _log.info, indices)
     model.train(was_training)  # type: ignore[attr-defined]
     return encoded

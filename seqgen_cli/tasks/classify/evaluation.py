@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.data.labelled import LabelledDataset
 from seqgen_cli.metrics.classification import ClassificationMetrics, confusion
 from seqgen_cli.report.tables import count, show
@@ -23,11 +23,12 @@ _log = logging.getLogger(__name__)
 
 def evaluate(config: Config) -> dict[str, Any]:
     """Measure, print the table, write plots and predictions into the run's folder, return the figures."""
+    assert config.ckpt is not None
     runtime = build.start_runtime(config)
     classifier = open_classifier(config.ckpt, runtime, config.trust)
     metrics = metrics_of(config, classifier.config, ClassificationMetrics)
     dataset = _dataset(config, classifier)
-    batching = build.make(classifier.config.batching, "batching")
+    batching = classifier.config.batching
     start = time.perf_counter()
     log_probs_NC = predict(classifier.model, classifier.output, dataset, batching, runtime, config.limit)
     seconds = time.perf_counter() - start
@@ -49,7 +50,7 @@ def evaluate(config: Config) -> dict[str, Any]:
 def _dataset(config: Config, classifier: TextClassifier) -> LabelledDataset:
     """The split, tokenised by the checkpoint's tokenizer, with features kept as its data say."""
     runtime, tokenizers = classifier.runtime, (classifier.tokenizer, classifier.labels)
-    whole, prepared = prepared_split(config, classifier.config, tokenizers, runtime)
+    whole, prepared = prepared_split(config, classifier.config, tokenizers)
     if config.limit is None:
         encode_once(whole, classifier.model, runtime, prepared, [config.split])
     dataset: Any = prepared.splits[config.split]

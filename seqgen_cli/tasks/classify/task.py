@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from seqgen_cli.config import build
 from seqgen_cli.config.signatures import missing_members
 from seqgen_cli.data.corpora.labelled import LabelledCorpus
 from seqgen_cli.data.dataset import Prepared
@@ -50,8 +49,11 @@ class Classifying(Task):
         """Every text counts: none is cleaned away."""
         return prepare_labelled(corpus, tokenizer, cache, tokenizers, *rest)
 
-    def sizes(self, config: Any) -> tuple[int | None, int] | None:
-        return config.tokenizer.vocab_size, len(build.make(config.data, "data").class_names() or (0, 1))
+    def sizes(self, config: Any) -> tuple[int, int]:
+        return config.tokenizer.vocab_size, len(config.corpus.class_names() or (0, 1))
+
+    def largest(self, config: Any) -> tuple[int, int] | None:
+        return None if config.corpus.class_names() is None else self.sizes(config)
 
     def tally(self, prepared: Prepared, split: str) -> dict[str, int]:
         labels = prepared.target_tokenizer
@@ -62,8 +64,11 @@ class Classifying(Task):
         pieces, labels = prepared.source_tokenizer, prepared.target_tokenizer
         return f"vocabulary: {pieces.vocab_size:,} word pieces; {labels.vocab_size:,} classes"
 
-    def validation(self, config: Any, trained: Trained, samples: int, decode_limit: int | None) -> ClassifierValidation:
-        return ClassifierValidation(trained, build.make(config.metrics, "metrics"), samples)
+    def validation(self, config: Any, trained: Trained) -> ClassifierValidation:
+        return ClassifierValidation(trained, config.metrics, config.trainer.samples)
+
+    def figures(self, config: Any) -> list[str]:
+        return ["nll", *(name for name in config.metrics.names if name != "log_loss")]
 
     def open(self, config: Any, runtime: Runtime) -> TextClassifier:
         return open_classifier(config.ckpt, runtime, config.trust, config.batch_tokens)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config
+from seqgen_cli.config.checked import Config
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import Batching, evaluation_batches
 from seqgen_cli.metrics.language_model import LanguageModelMetrics
@@ -26,14 +26,15 @@ _SUMS = ("nll", "correct", "tokens", "unknown")
 
 def evaluate(config: Config) -> dict[str, Any]:
     """Measure, print the table, return the figures."""
+    assert config.ckpt is not None
     runtime = build.start_runtime(config)
     generator = open_generator(config.ckpt, runtime, config.trust)
     trained = generator.config
     metrics = metrics_of(config, trained, LanguageModelMetrics)
-    _, prepared = prepared_split(config, trained, (None, generator.target_tokenizer), runtime, [config.split])
+    _, prepared = prepared_split(config, trained, (None, generator.target_tokenizer), [config.split])
     dataset = prepared.splits[config.split]
     start = time.perf_counter()
-    sums = measure(generator, dataset, build.make(trained.batching, "batching"), config.limit)
+    sums = measure(generator, dataset, trained.batching, config.limit)
     seconds = time.perf_counter() - start
     if not runtime.is_main:
         return {}

@@ -137,7 +137,7 @@ class TextGenerator(Ensemble):
 
 def is_running_text(config: Any) -> bool:
     """Whether the data are read as one stream of lines, block by block."""
-    return config.data.get("block") is not None
+    return config.data.settings.get("block") is not None
 
 
 def open_generator(

@@ -16,7 +16,7 @@ from seqgen_cli.data.prepare.text import prepare
 from seqgen_cli.errors import RequestError, join_or
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.base import Task
-from seqgen_cli.tasks.ensemble import WINDOW, Scored, fits_text, generates
+from seqgen_cli.tasks.ensemble import WINDOW, Scored, evaluated, fits_text, generates, largest
 from seqgen_cli.tasks.generate.evaluation import evaluate
 from seqgen_cli.tasks.generate.generator import TextGenerator, is_running_text, open_generator
 from seqgen_cli.tasks.validation import Trained, Validation
@@ -86,8 +86,15 @@ class Generating(Task):
     def noun(self, dataset: Any) -> str:
         return str(dataset.noun)
 
-    def validation(self, config: Any, trained: Trained, samples: int, decode_limit: int | None) -> LanguageModelValidation:
-        return LanguageModelValidation(trained, build.make(config.decoding, "decoding"), samples, is_running_text(config))
+    def validation(self, config: Any, trained: Trained) -> LanguageModelValidation:
+        return LanguageModelValidation(trained, config.decoding, config.trainer.samples, is_running_text(config))
+
+    def figures(self, config: Any) -> list[str] | None:
+        return evaluated(config)
+
+    def largest(self, config: Any) -> tuple[None, int] | None:
+        size = largest(config, "target")
+        return None if size is None else (None, size)
 
     def scored(self, config: Any) -> Iterator[Scored]:
         if config.source is not None:
@@ -96,7 +103,7 @@ class Generating(Task):
         return ((generator.score(texts), texts) for texts in chunks(read_lines(Path(config.target)), WINDOW))
 
     def open(self, config: Any, runtime: Runtime) -> TextGenerator:
-        decoder = build.make(config.decoding, "decoding")
+        decoder = config.decoding
         decoder = decoder if config.n is None else decoder.giving(config.n)
         return open_generator(config.ckpt, runtime, config.trust, decoder, config.batch_tokens, config.max_length)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from seqgen_cli.config import build
-from seqgen_cli.config.compose import Config, plain
+from seqgen_cli.config.checked import Config
 from seqgen_cli.config.moved import named_at_first
 from seqgen_cli.data.corpora.base import Corpus
 from seqgen_cli.data.corpora.lines import read_lines
@@ -25,13 +25,13 @@ from seqgen_cli.metrics.perplexity import Likelihood
 from seqgen_cli.metrics.translation import TranslationMetrics
 from seqgen_cli.report.tables import count
 from seqgen_cli.runtime.process import Runtime
-from seqgen_cli.tasks.evaluation import evaluation_data, flat, run_of, show_figures
+from seqgen_cli.tasks.evaluation import evaluation_config, flat, run_of, show_figures
 from seqgen_cli.tasks.translate.translator import Translator, open_translator
 
 _log = logging.getLogger(__name__)
 
 
-def score_files(config: Config, metrics: TranslationMetrics) -> dict[str, Any]:
+def score_files(config: Config) -> dict[str, Any]:
     """Score hypotheses in a file against references in others."""
     if config.hyp is None or config.ref is None:
         raise RequestError("To score files without a model, give both --hyp FILE and --ref FILE.")
@@ -45,6 +45,7 @@ def score_files(config: Config, metrics: TranslationMetrics) -> dict[str, Any]:
                 "each translation needs its reference on the same line."
             )
     language = config.target_language or _ending(paths[0])
+    metrics = config.metrics
     scores = metrics.compute(hypotheses, references, language)
     title = f"{config.hyp} against {', '.join(paths)}: {len(hypotheses):,} sentences"
     show_figures(title, scores, metrics, ".2f", notes=_notes(metrics, scores, language))
@@ -53,19 +54,19 @@ def score_files(config: Config, metrics: TranslationMetrics) -> dict[str, Any]:
 
 def evaluate(config: Config) -> dict[str, Any]:
     """Likelihood and translations of a split by a checkpoint; several processes share the sentences."""
-    metrics: TranslationMetrics = build.make(config.metrics, "metrics")
+    metrics: TranslationMetrics = config.metrics
+    assert config.ckpt is not None
     runtime = build.start_runtime(config)
-    decoder = build.make(config.decoding, "decoding")
-    translator = open_translator(config.ckpt, runtime, config.trust, decoder)
-    data = evaluation_data(translator.config, config)
-    corpus: Corpus = build.make(data, "data")
+    translator = open_translator(config.ckpt, runtime, config.trust, config.decoding)
+    whole = evaluation_config(translator.config, config)
+    corpus: Corpus = whole.corpus
     sources, references = _lines(corpus, config.split, config.limit)
     measured = _measure(translator, runtime, sources, references)
     if not runtime.is_main:
         return {}
     scores = metrics.compute(measured.texts, [references], corpus.target_language)
     baseline = _baseline(corpus, config.split, config.limit, runtime.cache_folder)
-    place = _write(config, data, translator.folder, measured.texts)
+    place = _write(config, whole, translator.folder, measured.texts)
     notes = [*_notes(metrics, scores, corpus.target_language), *([f"Translations: {place}"] if place else [])]
     title = f"{translator.folder}: {config.split}, {len(sources):,} sentences"
     show_figures(title, scores, metrics, ".2f", [*_copy_rows(baseline), *_measured_rows(measured)], notes)
@@ -114,10 +115,10 @@ def _lines(corpus: Corpus, split: str, limit: int | None) -> tuple[list[str], li
     return [source for source, _ in pairs], [target for _, target in pairs]
 
 
-def _write(config: Config, data: Config, checkpoint: Path, texts: Sequence[str]) -> Path | None:
+def _write(config: Config, whole: Config, checkpoint: Path, texts: Sequence[str]) -> Path | None:
     """Keep the translations in the (first) run's folder, named for what made them; None where it cannot be written."""
-    others = None if isinstance(config.ckpt, str) else list(config.ckpt)
-    settings = [plain(config.decoding), plain(data), config.runtime.precision, config.limit]
+    others = None if isinstance(config.ckpt, str) else config.ckpt
+    settings = [config.values["decoding"], whole.values["data"], config.values["runtime"]["precision"], config.limit]
     made_by = [checkpoint.name, others, *settings]
     name = hashlib.sha256(json.dumps(named_at_first(made_by), sort_keys=True).encode()).hexdigest()[:8]
     path = run_of(checkpoint) / "eval" / f"{config.split}-{name}.txt"

@@ -15,9 +15,10 @@ from seqgen_cli.data.corpora.lines import aligned, check_aligned, read_lines
 from seqgen_cli.data.prepare.cleaning import chunks
 from seqgen_cli.data.prepare.text import prepare
 from seqgen_cli.errors import RequestError, join_or
+from seqgen_cli.models.base import Generator
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.base import Task
-from seqgen_cli.tasks.ensemble import WINDOW, Scored, fits_text, generates
+from seqgen_cli.tasks.ensemble import WINDOW, Scored, evaluated, fits_text, generates, largest
 from seqgen_cli.tasks.translate.evaluation import evaluate
 from seqgen_cli.tasks.translate.translator import Translator, open_translator
 from seqgen_cli.tasks.translate.validation import TranslatorValidation
@@ -43,7 +44,14 @@ class Translating(Task):
         return fits_text(self.name, group, choice)
 
     def check(self, classes: Mapping[str, type], values: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
-        """Refuse data of one side, or cut into blocks."""
+        """Refuse data of one side, or cut into blocks; and one table for the words of two vocabularies."""
+        tokenizer = values.get("tokenizer") or {}
+        separate = tokenizer.get("joint") is False and not tokenizer.get("source_model")
+        if separate and "model" in values and values["model"].get("share_embeddings"):
+            raise RequestError(
+                "model.share_embeddings=true needs one vocabulary for both sides, and tokenizer.joint=false makes two. "
+                "Use tokenizer.joint=true, or model.share_embeddings=false."
+            )
         if "data" not in classes or missing_members(classes["data"], Corpus):
             return
         data = values["data"]
@@ -69,9 +77,18 @@ class Translating(Task):
     def noun(self, dataset: Any) -> str:
         return str(dataset.noun) if dataset.source_lengths_n is None else "pair"
 
-    def validation(self, config: Any, trained: Trained, samples: int, decode_limit: int | None) -> TranslatorValidation:
-        decoder, metrics = build.make(config.decoding, "decoding"), build.make(config.metrics, "metrics")
-        return TranslatorValidation(trained, decoder, metrics, decode_limit, samples)
+    def validation(self, config: Any, trained: Trained) -> TranslatorValidation:
+        limit, samples = config.trainer.decode_limit, config.trainer.samples
+        return TranslatorValidation(trained, config.decoding, config.metrics, limit, samples)
+
+    def figures(self, config: Any) -> list[str] | None:
+        found = evaluated(config)
+        decoded = config.trainer.decode_limit != 0 and not missing_members(config.model.cls, Generator)
+        return [*found, *config.metrics.names] if found is not None and decoded else found
+
+    def largest(self, config: Any) -> tuple[int, int] | None:
+        source, target = largest(config, "source"), largest(config, "target")
+        return None if source is None or target is None else (source, target)
 
     def scored(self, config: Any) -> Iterator[Scored]:
         """Of translations, given their sources."""
@@ -85,8 +102,7 @@ class Translating(Task):
         return ((translator.score(sources, targets), targets) for sources, targets in sides)
 
     def open(self, config: Any, runtime: Runtime) -> Translator:
-        decoder = build.make(config.decoding, "decoding")
-        return open_translator(config.ckpt, runtime, config.trust, decoder, config.batch_tokens, config.max_source_tokens)
+        return open_translator(config.ckpt, runtime, config.trust, config.decoding, config.batch_tokens, config.max_source_tokens)
 
 
 def _has_source(corpus: type, settings: Mapping[str, Any]) -> bool:

@@ -17,8 +17,8 @@ class TranslatorValidation(Validation):
     Args:
         decoder: a decoding choice, as configured.
         metrics: scores the decoded sentences.
-        decode_limit: sentences decoded, evenly spread over the split; None: all; 0: none.
-        samples: of these, how many are written out.
+        decode_limit: sentences decoded and scored, evenly spread over the split; None: all; 0: none.
+        samples: how many are written out: of these, or spread likewise where that is more.
     """
 
     def __init__(
@@ -26,13 +26,15 @@ class TranslatorValidation(Validation):
     ) -> None:
         super().__init__(trained)
         self.decoder, self.metrics = decoder, metrics
-        count = len(self.dataset) if decode_limit is None else max(decode_limit, samples)
-        self.decoded = list(spread(len(self.dataset), count if isinstance(self.model, Generator) else 0))
-        self.shown = list(spread(len(self.decoded), samples))
-        self.scored = decode_limit != 0
+        whole = len(self.dataset) if isinstance(self.model, Generator) else 0
+        scored = list(spread(whole, whole if decode_limit is None else decode_limit))
+        shown = list(spread(whole, samples)) if samples > len(scored) else [scored[i] for i in spread(len(scored), samples)]
+        self.scored = len(scored)
+        self.decoded = [*scored, *sorted(set(shown) - set(scored))]
+        self.shown = [self.decoded.index(row) for row in shown]
 
     def quality(self, place: Path) -> dict[str, float]:
-        """Decode, score by the run's metrics, and write the samples to `place`."""
+        """Decode, score by the run's metrics, and write the samples to `place`. More samples change no score."""
         if not len(self.decoded):
             return {}
         sources, references = self.dataset.source_lines(self.decoded), self.dataset.target_lines(self.decoded)
@@ -42,6 +44,7 @@ class TranslatorValidation(Validation):
             _write_samples(place, [(sources[i], references[i], outputs[i]) for i in self.shown])
         if not self.scored:
             return {}
+        outputs, references = outputs[: self.scored], references[: self.scored]
         scores = self.metrics.compute(outputs, [references], self.prepared.target_language, bootstrap=0)
         return {name: figure.value for name, figure in scores.items()}
 

@@ -1,0 +1,93 @@
+"""The door: what a person asked for, looked at once and as a whole, before any data are read and anything is written."""
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from seqgen_cli.config import build, fitness
+from seqgen_cli.config.checked import Config
+from seqgen_cli.config.compose import compose, nothing_chosen, plain
+from seqgen_cli.config.listing import default_groups, groups
+from seqgen_cli.config.settings import TOP_LEVEL
+from seqgen_cli.errors import RequestError, did_you_mean
+
+
+def config_of(command: str, overrides: Sequence[str] = ()) -> Config:
+    """The checked config of `seqgen <command> overrides...`.
+
+    Raises:
+        RequestError: an override is malformed, or something that it sets is wrong.
+    """
+    return checked(plain(compose(command, overrides)), command)
+
+
+def checked(values: Mapping[str, Any], command: str | None = None) -> Config:
+    """The config with everything in it right, and its choices fitting each other, as far as can be told without data.
+
+    Args:
+        values: plain data, with `choices`.
+        command: whose config it is; None: a part of one, for nothing by itself.
+
+    Raises:
+        RequestError: names the key, its value, what is allowed and the nearest match.
+    """
+    config = Config(values)
+    if command is not None:
+        for group, default in default_groups(command).items():
+            if default is not None and group not in config:
+                raise RequestError(nothing_chosen(command, group))
+    for key in values:
+        if key in config.parts:
+            getattr(config, key)
+        elif key not in TOP_LEVEL and key not in groups() and key != "choices":
+            raise RequestError(f"{key} is not a setting.{did_you_mean(key, [*TOP_LEVEL, *groups()])}")
+    fitness.check_fit({part.group: part.cls for each in config.parts.values() for part in each.whole()}, values, config.choices)
+    if "trainer" in config:
+        _check_training(config)
+    if command is not None and "data" in config.parts and "tokenizer" in config:
+        config.corpus  # noqa: B018  looks for its files
+    if "objective" in config:
+        _try_networks(config)
+    return config
+
+
+def _check_training(config: Config) -> None:
+    """Refuse a schedule without an end, data that nothing is left out of, and a best checkpoint by what nothing measures."""
+    trainer, task = config.trainer, config.task
+    for split in ("train", "valid"):
+        if split not in getattr(config.corpus, "split_names", (split,)):
+            raise RequestError(f"data.{split} is missing: training needs a split to {split} on.")
+    config.schedule(total_updates=trainer.total_updates(None))
+    name, measured = trainer.best_metric, task.figures(config)
+    if measured is None:
+        task.higher_is_better(name)
+    elif name not in measured:
+        decoding_all = task.figures(config.changed({"trainer": {"decode_limit": None}})) or ()
+        why = " (trainer.decode_limit=0 leaves out what takes decoding)" if name in decoding_all else ""
+        near = did_you_mean(name, measured)
+        raise RequestError(
+            f"trainer.best_metric={name} is not measured in this run{why}.{near} What is: {', '.join(sorted(measured))}."
+        )
+
+
+def _try_networks(config: Config) -> None:
+    """Make networks and objective of stand-ins for what data will say, without memory: settings that do not fit one another
+    are refused by the constructors that know.
+
+    Vocabularies are as large as the tokenizer's settings let them be. Only refusals count: what else goes wrong, of code that
+    needs the data themselves, goes wrong when they are there.
+    """
+    sizes = config.task.largest(config)
+    if sizes is None:
+        return
+    tokenizer = SimpleNamespace(pad=0, unk=1, bos=2, eos=3, vocab_size=sizes[1])
+    try:
+        with torch.device("meta"):
+            networks = build.network(config, *sizes, torch.ones(sizes[1], dtype=torch.int64, device="cpu"))
+            build.objective(config, *networks, tokenizer, getattr(config.corpus, "target_language", None))
+    except RequestError:
+        raise
+    except Exception:
+        return
