@@ -26,6 +26,10 @@ class RequestError(SeqgenError):
     exit_code = 2
 
 
+class UnknownSettingError(RequestError):
+    """A setting that there is not, whatever its value."""
+
+
 def did_you_mean(word: str, choices: Collection[str]) -> str:
     """`" Did you mean X?"` for the nearest choice, or nothing."""
     near = difflib.get_close_matches(word, choices, n=1)

@@ -24,9 +24,9 @@ from omegaconf.errors import OmegaConfBaseException
 from seqgen_cli import errors
 from seqgen_cli.cli.grammar import quote
 from seqgen_cli.cli.hydra_main import hydra_main
-from seqgen_cli.config.compose import amended, explain, plain, with_choices
-from seqgen_cli.config.door import checked
-from seqgen_cli.errors import RequestError, SeqgenError
+from seqgen_cli.config.compose import amended, explain, first_of, plain, with_choices
+from seqgen_cli.config.door import checked, config_of
+from seqgen_cli.errors import RequestError, SeqgenError, UnknownSettingError
 from seqgen_cli.report.tables import file_to_write, show, write_figures
 from seqgen_cli.runtime import process
 from seqgen_cli.runtime import process as runtime
@@ -51,6 +51,7 @@ def sweep(command: str, overrides: Sequence[str], debug: bool) -> int:
     jobs.mkdir(parents=True, exist_ok=True)
     for earlier in jobs.glob("*.json"):
         earlier.unlink()
+    _check_keys(command, swept)
     arguments = [*amended(command, swept), *_QUIET, f"hydra.sweep.dir={quote(str(folder.absolute()))}"]
     try:
         hydra_main(command, ["-m", *arguments, *(["hydra.verbose=true"] if debug else [])], job)
@@ -65,6 +66,16 @@ def sweep(command: str, overrides: Sequence[str], debug: bool) -> int:
     return 1 if any(result["error"] for result in results) else 0
 
 
+def _check_keys(command: str, overrides: Sequence[str]) -> None:
+    """Refuse a misspelt key before there is any job. Whatever else is wrong is wrong with the job that has it."""
+    try:
+        config_of(command, [first_of(override) for override in overrides])
+    except UnknownSettingError:
+        raise
+    except SeqgenError:
+        return
+
+
 def _given(overrides: Sequence[str], key: str) -> str | None:
     """The value an override gives to `key`."""
     for override in overrides:
@@ -77,7 +88,7 @@ def job(config: DictConfig) -> None:
     """One job of a sweep: run the command, and leave what came of it in the sweep's folder."""
     hydra = HydraConfig.get()
     process.start_logging(hydra.verbose is True)
-    overrides = [str(override) for override in hydra.overrides.task]
+    overrides = [str(override).lstrip("+") for override in hydra.overrides.task]
     result: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "figures": {}, "error": None}
     print(f"seqgen: job {hydra.job.num}: {' '.join(overrides)}", file=sys.stderr)
     try:
@@ -98,7 +109,7 @@ def job(config: DictConfig) -> None:
 
 def _report(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """Print the table of all jobs (what was varied, and the figures that differ), and write all of it as table.csv."""
-    settings = [dict(override.lstrip("+").partition("=")[::2] for override in result["overrides"]) for result in results]
+    settings = [dict(override.partition("=")[::2] for override in result["overrides"]) for result in results]
     varied = [key for key in (settings[0] if settings else {}) if _differ(settings, key)]
     figures = [_flat(result["figures"]) for result in results]
     names = list(dict.fromkeys(name for each in figures for name in each))

@@ -5,7 +5,7 @@ This is the door: what a person wrote is looked at here once, key by key, and co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,7 @@ class Config(Settings):
         self.values = dict(values)
         self.choices: dict[str, Any] = self.values.get("choices") or {}
         """The name of each group's choice, as far as it is known."""
+        self._parts: dict[str, Part] = {}
         for key in self.values.keys() & TOP_LEVEL.keys():
             setattr(self, attribute(key), signatures.check_value(TOP_LEVEL[key], self.values[key], key))
 
@@ -68,15 +69,21 @@ class Config(Settings):
         def __getattr__(self, name: str) -> Any:
             if name.startswith("_") or name not in self.values:
                 raise AttributeError(f"this config has no {name}")
-            found = self.parts.get(name)
+            found = self.part(name) if name in self.chosen else None
             found = found() if found is not None and name not in PASSED else found
             setattr(self, name, found)
             return found
 
     @cached_property
-    def parts(self) -> Parts:
-        """The choice of each group that has one, as a Part."""
-        return Parts(self.values, self.choices)
+    def chosen(self) -> list[str]:
+        """The groups that have a choice."""
+        return [key for key, node in self.values.items() if isinstance(node, Mapping) and "_target_" in node]
+
+    def part(self, group: str) -> Part:
+        """The choice of a group that has one."""
+        if group not in self._parts:
+            self._parts[group] = part(self.values[group], group, self.choices)
+        return self._parts[group]
 
     @cached_property
     def task(self) -> Task:
@@ -96,26 +103,6 @@ class Config(Settings):
     def changed(self, changes: Mapping[str, Any]) -> Config:
         """Another one, with some values in place of those it had: whole nodes, or keys of one."""
         return Config(_merged(self.values, changes))
-
-
-class Parts(Mapping[str, Part]):
-    """Parts by group, each checked when it is first asked for."""
-
-    def __init__(self, values: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
-        self._nodes = {key: node for key, node in values.items() if isinstance(node, Mapping) and "_target_" in node}
-        self._choices = choices
-        self._found: dict[str, Part] = {}
-
-    def __getitem__(self, group: str) -> Part:
-        if group not in self._found:
-            self._found[group] = part(self._nodes[group], group, self._choices)
-        return self._found[group]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._nodes)
-
-    def __len__(self) -> int:
-        return len(self._nodes)
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,11 @@ import torch
 from seqgen_cli.config import build, fitness
 from seqgen_cli.config.checked import Config
 from seqgen_cli.config.compose import compose, nothing_chosen, plain
-from seqgen_cli.config.listing import default_groups, groups
+from seqgen_cli.config.listing import default_groups, groups, read_settings
 from seqgen_cli.config.settings import TOP_LEVEL
 from seqgen_cli.errors import RequestError, did_you_mean
+
+_SOME = 2**15  # words, where nothing says how many
 
 
 def config_of(command: str, overrides: Sequence[str] = ()) -> Config:
@@ -39,14 +41,15 @@ def checked(values: Mapping[str, Any], command: str | None = None) -> Config:
             if default is not None and group not in config:
                 raise RequestError(nothing_chosen(command, group))
     for key in values:
-        if key in config.parts:
+        if key in config.chosen:
             getattr(config, key)
         elif key not in TOP_LEVEL and key not in groups() and key != "choices":
             raise RequestError(f"{key} is not a setting.{did_you_mean(key, [*TOP_LEVEL, *groups()])}")
-    fitness.check_fit({part.group: part.cls for each in config.parts.values() for part in each.whole()}, values, config.choices)
+    parts = [part for group in config.chosen for part in config.part(group).whole()]
+    fitness.check_fit({part.group: part.cls for part in parts}, values, config.choices)
     if "trainer" in config:
         _check_training(config)
-    if command is not None and "data" in config.parts and "tokenizer" in config:
+    if command is not None and "data" in config.chosen and "tokenizer" in config:
         config.corpus  # noqa: B018  looks for its files
     if "objective" in config:
         _try_networks(config)
@@ -79,9 +82,12 @@ def _try_networks(config: Config) -> None:
     Vocabularies are as large as the tokenizer's settings let them be. Only refusals count: what else goes wrong, of code that
     needs the data themselves, goes wrong when they are there.
     """
-    sizes = config.task.largest(config)
-    if sizes is None:
+    task, sizes = config.task, config.task.largest(config)
+    if sizes is None and not task.writes:
         return
+    if sizes is None:  # of the output layer then only what does not depend on them
+        softmax = {**read_settings("output/softmax"), "tied": config.output.settings.get("tied", False)}
+        config, sizes = config.changed({"output": softmax}), (_SOME if task.reads_source else None, _SOME)
     tokenizer = SimpleNamespace(pad=0, unk=1, bos=2, eos=3, vocab_size=sizes[1])
     try:
         with torch.device("meta"):

@@ -25,7 +25,7 @@ def identity(config: Config) -> dict[str, Any]:
     """What decides the run's numbers, as plain data: 1 and 1.0 are one learning rate."""
     top = {key: getattr(config, attribute(key)) for key in config.values if key in TOP_LEVEL}
     kept = _kept(top, {key: (TOP_LEVEL[key], getattr(Settings, attribute(key), ...)) for key in top})
-    return {"format": FORMAT, **kept, **{group: of_part(part) for group, part in config.parts.items()}}
+    return {"format": FORMAT, **kept, **{group: of_part(config.part(group)) for group in config.chosen}}
 
 
 def name_of(config: Config) -> str:

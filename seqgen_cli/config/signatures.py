@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origi
 import annotated_types
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from seqgen_cli.errors import RequestError, did_you_mean, join_and, join_or
+from seqgen_cli.errors import RequestError, UnknownSettingError, did_you_mean, join_and, join_or
 from seqgen_cli.hints import Inline, marked
 
 _BOUNDS = {"gt": "more than {}", "ge": "{} or more", "lt": "less than {}", "le": "at most {}"}
@@ -85,7 +85,7 @@ def check_settings(cls: type, values: Mapping[str, Any], path: str, owner: str, 
     declared = {name: parameter for name, parameter in settings(cls).items() if name not in passed}
     for name in values:
         if name not in declared:
-            raise RequestError(
+            raise UnknownSettingError(
                 why_not(cls, name, path, owner)
                 or unknown_key(f"{path}.{name}", owner, {f"{path}.{key}": p.annotation for key, p in declared.items()})
             )

@@ -51,7 +51,7 @@ def evaluation_config(trained: Config, config: Config) -> Config:
     Raises:
         RequestError: a setting is wrong, or the model cannot read such data.
     """
-    chosen = "data" in config.parts
+    chosen = "data" in config.chosen
     choices = {**trained.choices, **({"data": config.choices.get("data")} if chosen else {})}
     whole = trained.changed({"data": config.values.get("data") or {}, "runtime": config.values["runtime"], "choices": choices})
     checked({"data": whole.values["data"], "choices": choices})

@@ -126,6 +126,8 @@ REFUSED = [
     ("train decoding.n_best=9", "decoding.n_best=9 is more than decoding.beam_size=5: widen the beam."),
     ("translate --ckpt x decoding.n_best=9", "decoding.n_best=9 is more than decoding.beam_size=5: widen the beam."),
     ("train objective=scheduled_sampling objective.temperature=2", "objective.temperature=2 changes no argmax."),
+    ("train objective=scheduled_sampling objective.temperature=2 tokenizer=words", "objective.temperature=2 changes no argmax."),
+    ("train model.alignment_layer=9 tokenizer=words output=huffman_tree", "model.alignment_layer=9 is not one of the 3 decoder"),
     (
         "train objective=reinforce objective/reward=weighted objective.reward.bleu=0 objective.reward.chrf=0",
         "objective.reward has only weights of 0: nothing would be rewarded.",

@@ -80,7 +80,7 @@ def built(group: str, config: Any) -> Any:
     if group in ("model", "output", "objective"):
         model, output = build.network(config, *sizes(config))
         return {"model": model, "output": output, "objective": build.objective(config, model, output)}[group]
-    return config.parts[group](total_updates=100)
+    return config.part(group)(total_updates=100)
 
 
 @pytest.mark.parametrize("path", CHOICES, ids=label)
@@ -92,7 +92,7 @@ def test_every_choice_is_composed_checked_and_built(path: Path, tmp_path, monkey
     outer, *inner = group.split("/")
     config = config_of(command_of(outer), chosen(group, name))
     assert config.choices[group] == name
-    chosen_part = config.parts[outer]
+    chosen_part = config.part(outer)
     for part in inner:
         chosen_part = chosen_part.settings[part]
     with torch.device("meta"):  # base-sized models cost nothing there
