@@ -85,10 +85,7 @@ def check_settings(cls: type, values: Mapping[str, Any], path: str, owner: str, 
     declared = {name: parameter for name, parameter in settings(cls).items() if name not in passed}
     for name in values:
         if name not in declared:
-            raise UnknownSettingError(
-                why_not(cls, name, path, owner)
-                or unknown_key(f"{path}.{name}", owner, {f"{path}.{key}": p.annotation for key, p in declared.items()})
-            )
+            raise UnknownSettingError(_unknown(cls, name, path, owner, declared))
     for name, parameter in declared.items():
         if name not in values and parameter.default is parameter.empty:
             raise RequestError(f"{path}.{name} is missing: {owner} needs it ({describe(parameter.annotation)}).")
@@ -96,23 +93,19 @@ def check_settings(cls: type, values: Mapping[str, Any], path: str, owner: str, 
 
 
 def check_value(hint: Any, value: Any, path: str) -> Any:
-    """The value converted to `hint`. Nested dataclasses are checked key by key.
+    """The value converted to `hint`.
 
     Raises:
         RequestError: the value does not fit; a number that is not finite never does.
     """
     if value == "???":
         raise RequestError(f"{path} must be given: {path}=... ({describe(hint)}).")
-    nested = _nested(hint, value, path)
-    if nested is not None:
-        return nested
     if "float" not in describe(hint):
         value = _whole(value)
     try:
-        return _adapter(hint).validate_json(json.dumps(value), strict=True)
+        return _adapter(hint).validate_json(json.dumps([value]), strict=True)[0]
     except ValidationError as error:
-        first = error.errors()[0]
-        place = "".join(f"[{part}]" for part in first["loc"] if isinstance(part, int))
+        place = "".join(f"[{part}]" for part in error.errors()[0]["loc"][1:] if isinstance(part, int))
         got = f"{path} is {json.dumps(value, ensure_ascii=False)}{', wrong at ' + place if place else ''}"
         finite = "" if _is_finite(value) else "finite: "
         near = did_you_mean(str(value), [str(choice) for choice in _choices(hint)])
@@ -120,8 +113,9 @@ def check_value(hint: Any, value: Any, path: str) -> Any:
 
 
 @cache
-def _adapter(hint: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False))
+def _adapter(hint: Any) -> TypeAdapter[tuple[Any]]:
+    """pydantic's check of one value (in a tuple, since a dataclass by itself takes no config)."""
+    return TypeAdapter(tuple[hint], config=ConfigDict(allow_inf_nan=False, extra="forbid"))
 
 
 def _whole(value: Any) -> Any:
@@ -135,24 +129,6 @@ def _is_finite(value: Any) -> bool:
     if isinstance(value, list):
         return all(_is_finite(item) for item in value)
     return not isinstance(value, float) or math.isfinite(value)
-
-
-def _nested(hint: Any, value: Any, path: str) -> Any:
-    """A dataclass, or a list or mapping of them, built from plain data; None where the hint holds no dataclass for it."""
-    for option in members(hint):
-        if isinstance(option, type) and is_dataclass(option) and isinstance(value, Mapping):
-            return option(**arguments(option, check_settings(option, value, path, path)))
-        inner = get_args(option)
-        if get_origin(option) in (list, tuple) and isinstance(value, list) and inner and _holds_dataclass(inner[0]):
-            items = [check_value(inner[0], item, f"{path}[{i}]") for i, item in enumerate(value)]
-            return get_origin(option)(items)
-        if get_origin(option) is dict and isinstance(value, Mapping) and _holds_dataclass(inner[1]):
-            return {key: check_value(inner[1], item, f"{path}.{key}") for key, item in value.items()}
-    return None
-
-
-def _holds_dataclass(hint: Any) -> bool:
-    return any(isinstance(option, type) and is_dataclass(option) for option in members(hint))
 
 
 def members(hint: Any) -> list[Any]:
@@ -203,19 +179,15 @@ def _bounds(metadata: Iterable[Any]) -> list[str]:
     return words
 
 
-def why_not(cls: type, name: str, path: str, owner: str) -> str | None:
-    """The sentence for a setting that other choices have and this one cannot: the class's `refused` says why."""
-    reason = getattr(cls, "refused", {}).get(name)
-    return f"{path}.{name} is not a setting of {owner}: {reason}." if reason else None
-
-
-def unknown_key(path: str, owner: str, allowed: Mapping[str, Any]) -> str:
-    """The sentence for a misspelt key; `allowed` maps each full key to its hint."""
-    near = difflib.get_close_matches(path, allowed, n=1)
+def _unknown(cls: type, name: str, path: str, owner: str, declared: Mapping[str, inspect.Parameter]) -> str:
+    """The sentence for a key that the class does not declare; where other choices have it, its `refused` says why not here."""
+    said = f"{path}.{name} is not a setting of {owner}"
+    if reason := getattr(cls, "refused", {}).get(name):
+        return f"{said}: {reason}."
+    near = difflib.get_close_matches(f"{path}.{name}", [f"{path}.{key}" for key in declared], n=1)
     if near:
-        return f"{path} is not a setting of {owner}. Did you mean {near[0]} ({describe(allowed[near[0]])})?"
-    names = join_and(sorted(key.rsplit(".", 1)[-1] for key in allowed)) or "none"
-    return f"{path} is not a setting of {owner}. Its settings: {names}."
+        return f"{said}. Did you mean {near[0]} ({describe(declared[near[0].removeprefix(f'{path}.')].annotation)})?"
+    return f"{said}. Its settings: {join_and(sorted(declared)) or 'none'}."
 
 
 def missing_members(cls: type, needed: type) -> list[str]:

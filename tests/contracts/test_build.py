@@ -74,10 +74,13 @@ def test_only_declared_parameters_are_passed_and_the_config_may_not_set_them() -
         ({"size": 1, "names": ["a", 3]}, 'sample.names is ["a", 3], wrong at [1]; it must be a list of text.'),
         (
             {"size": 1, "files": [{"path": "x", "wait": 1}]},
-            "sample.files[0].wait is not a setting of sample.files[0]. Did you mean sample.",
+            'sample.files is [{"path": "x", "wait": 1}], wrong at [0]; it must be a list of Inner or null.',
         ),
-        ({"size": 1, "main": {"weight": -1, "path": "x"}}, "sample.main.weight is -1; it must be float, 0 or more."),
-        ({"size": 1, "main": {}}, "sample.main.path is missing"),
+        (
+            {"size": 1, "main": {"weight": -1, "path": "x"}},
+            'sample.main is {"weight": -1, "path": "x"}; it must be Inner or null.',
+        ),
+        ({"size": 1, "main": {}}, "sample.main is {}; it must be Inner or null."),
         ({"sise": 1}, "sample.sise is not a setting of sample. Did you mean sample.size (int, 1 or more)?"),
     ],
 )
