@@ -33,7 +33,7 @@ def is_older_name(folder: Path, config: Config) -> bool:
     except SeqgenError:
         return False
     then = Config(_as_then(config.values, kept))
-    return folder.name.endswith(f"-{_hash(then.values)}") and identity(then) == identity(config)
+    return folder.name.endswith(f"-{older_hash(then.values)}") and identity(then) == identity(config)
 
 
 def _as_then(values: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,7 +45,8 @@ def _as_then(values: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def _hash(values: Mapping[str, Any]) -> str:
+def older_hash(values: Mapping[str, Any]) -> str:
+    """That of a config's plain data."""
     kept = {key: value for key, value in values.items() if key not in _LEFT_OUT[""]}
     for section, names in _LEFT_OUT.items():
         if isinstance(kept.get(section), Mapping):

@@ -68,7 +68,7 @@ def overview() -> str:
     return (
         "seqgen trains models that generate sequences: data x model x output layer x objective, each a free choice.\n\n"
         f"Usage: seqgen <command> [key=value ...] [--flag value ...]\n\nCommands:\n{commands}\n\nExamples:\n{examples}\n\n"
-        f"{_FLAGS}\n\n`seqgen <command> --help` lists its choices and settings, `seqgen help model=attention` those of a choice.\n"
+        f"{_FLAGS}\n\n`seqgen <command> --help` lists its choices and settings, `seqgen help model=attention` a choice's own.\n"
         'Completion in bash: eval "$(seqgen -sc install=bash)"'
     )
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from seqgen_cli.errors import RequestError
 from seqgen_cli.layers.dropout import Dropout
 from seqgen_cli.layers.multihead import CrossAttention, KeysValues, SelfAttention
-from seqgen_cli.layers.positions import Rotation, make_positions
+from seqgen_cli.layers.positions import Rotation, make_positions, rotation_of
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,15 @@ def causal_mask(before: int, length: int, device: torch.device) -> Tensor | None
         return None
     position = torch.arange(before + length, device=device)
     return position <= position[before:, None]
+
+
+def decoder_input(
+    embedded_RTE: Tensor, state: TransformerState | None, positions: nn.Module, dropout: nn.Module, rotary_size: int | None
+) -> tuple[Tensor, Tensor | None, Rotation | None]:
+    """What the first decoder layer reads after `state`, and the mask and rotation of self-attention."""
+    start, length = 0 if state is None else state.length, embedded_RTE.shape[1]
+    hidden_RTD = dropout(positions(embedded_RTE, start))
+    return hidden_RTD, causal_mask(start, length, embedded_RTE.device), rotation_of(hidden_RTD, start, rotary_size)
 
 
 class EncoderLayer(nn.Module):

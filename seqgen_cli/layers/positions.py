@@ -98,3 +98,8 @@ class Rotation:
         even, odd = heads_RHTC[..., 0::2], heads_RHTC[..., 1::2]
         turned_RHTC = torch.stack([-odd, even], dim=-1).flatten(-2)
         return heads_RHTC * self.cos_TC + turned_RHTC * self.sin_TC
+
+
+def rotation_of(hidden_RTD: Tensor, start: int, size: int | None) -> Rotation | None:
+    """The rotation of hidden vectors from position `start` on; none where heads have no channels that turn."""
+    return None if size is None else Rotation(start, hidden_RTD.shape[1], size, hidden_RTD)

@@ -27,7 +27,7 @@ from seqgen_cli.layers.embeddings import embed_words, word_embedding
 from seqgen_cli.layers.masks import real_positions
 from seqgen_cli.layers.recurrent import RecurrentStack, RecurrentState, StackSettings, SteppedStack
 from seqgen_cli.layers.recurrent_encoder import HandOver, RecurrentEncoder
-from seqgen_cli.models.base import Selectable, valid_rows
+from seqgen_cli.models.base import Selectable, TeacherForced
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class AttentionState:
         return AttentionState(self.recurrent.select(index_R), fed_RD)
 
 
-class RecurrentAttention(nn.Module):
+class RecurrentAttention(TeacherForced):
     """Recurrent encoder and decoder, joined by attention.
 
     Args:
@@ -101,19 +101,11 @@ class RecurrentAttention(nn.Module):
         self.decoder = RecurrentStack(stack, further_size=size if style == "bahdanau" or input_feeding else 0)
         self.combine = nn.Linear(2 * size, size, bias=False) if style == "luong" else None
 
-    def hidden_states(self, batch: Batch) -> Tensor:
-        assert batch.inputs_BT is not None
-        hidden_BTD, _ = self.decode(self.embed(batch.inputs_BT), self.encode(batch))
-        return valid_rows(hidden_BTD, batch)
-
     def encode(self, batch: Batch) -> AttentionMemory:
         assert batch.source_BS is not None and batch.source_lengths_B is not None
         encoded_BSD, state = self.encoder(embed_words(self.source_embedding, batch.source_BS), batch.source_lengths_B)
         mask_BS = real_positions(batch.source_lengths_B, batch.source_BS.shape[1])
         return AttentionMemory(self.attention.key(encoded_BSD), encoded_BSD, mask_BS, state)
-
-    def embed(self, ids_or_probabilities: Tensor) -> Tensor:
-        return embed_words(self.embedding, ids_or_probabilities)
 
     def decode(self, embedded_RTE: Tensor, memory: Selectable, state: Selectable | None = None) -> tuple[Tensor, AttentionState]:
         assert isinstance(memory, AttentionMemory) and (state is None or isinstance(state, AttentionState))

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
+from seqgen_cli.layers.embeddings import embed_words
 
 
 class Selectable(Protocol):
@@ -111,6 +112,22 @@ class Encoder(Model, Protocol):
     def features_fingerprint(self) -> str:
         """A hash of the weights that decide the features."""
         ...
+
+
+class TeacherForced(nn.Module):
+    """What generators share that read their target's words through one embedding."""
+
+    embedding: nn.Embedding
+
+    def hidden_states(self: Generator, batch: Batch) -> Tensor:
+        """(N, D): the decoder's outputs over the true words before each position to predict."""
+        assert batch.inputs_BT is not None
+        hidden_BTD, _ = self.decode(self.embed(batch.inputs_BT), self.encode(batch))
+        return valid_rows(hidden_BTD, batch)
+
+    def embed(self, ids_or_probabilities: Tensor) -> Tensor:
+        """Words only: positions, where a model adds any, are added in `decode`, which knows where the inputs stand."""
+        return embed_words(self.embedding, ids_or_probabilities)
 
 
 @dataclass(frozen=True)

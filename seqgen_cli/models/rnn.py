@@ -7,17 +7,17 @@ Shapes: B sentences, R = B * m decoder rows, S source length, T target length, N
 
 from typing import Annotated, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.hints import INLINE
 from seqgen_cli.layers.embeddings import embed_words, word_embedding
 from seqgen_cli.layers.recurrent import RecurrentStack, RecurrentState, StackSettings
 from seqgen_cli.layers.recurrent_encoder import HandOver, RecurrentEncoder
-from seqgen_cli.models.base import Selectable, valid_rows
+from seqgen_cli.models.base import Selectable, TeacherForced
 
 
-class Rnn(nn.Module):
+class Rnn(TeacherForced):
     """All the decoder knows of the source is the encoder's last state, which is its Memory; a State is the decoder's own.
 
     Args:
@@ -45,18 +45,10 @@ class Rnn(nn.Module):
         self.encoder = RecurrentEncoder(stack, bidirectional, hand_over, outputs=False)
         self.decoder = RecurrentStack(stack)
 
-    def hidden_states(self, batch: Batch) -> Tensor:
-        assert batch.inputs_BT is not None
-        hidden_BTD, _ = self.decode(self.embed(batch.inputs_BT), self.encode(batch))
-        return valid_rows(hidden_BTD, batch)
-
     def encode(self, batch: Batch) -> RecurrentState:
         assert batch.source_BS is not None and batch.source_lengths_B is not None
         _, state = self.encoder(embed_words(self.source_embedding, batch.source_BS), batch.source_lengths_B)
         return state
-
-    def embed(self, ids_or_probabilities: Tensor) -> Tensor:
-        return embed_words(self.embedding, ids_or_probabilities)
 
     def decode(self, embedded_RTE: Tensor, memory: Selectable, state: Selectable | None = None) -> tuple[Tensor, RecurrentState]:
         assert isinstance(memory, RecurrentState) and (state is None or isinstance(state, RecurrentState))

@@ -7,16 +7,16 @@ Shapes: B texts, R = B * m rows, T length, N real positions, E embedding, D hidd
 
 from typing import Annotated, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.hints import INLINE
-from seqgen_cli.layers.embeddings import embed_words, word_embedding
+from seqgen_cli.layers.embeddings import word_embedding
 from seqgen_cli.layers.recurrent import RecurrentStack, RecurrentState, StackSettings
-from seqgen_cli.models.base import NoSource, Selectable, valid_rows
+from seqgen_cli.models.base import NoSource, Selectable, TeacherForced
 
 
-class RnnLm(nn.Module):
+class RnnLm(TeacherForced):
     """A stack of LSTM or GRU layers that starts each text from the zero state.
 
     Args:
@@ -38,16 +38,8 @@ class RnnLm(nn.Module):
         self.embedding = word_embedding(target_vocab_size, stack.embedding_size)
         self.layers = RecurrentStack(stack)
 
-    def hidden_states(self, batch: Batch) -> Tensor:
-        assert batch.inputs_BT is not None
-        hidden_BTD, _ = self.decode(self.embed(batch.inputs_BT), self.encode(batch))
-        return valid_rows(hidden_BTD, batch)
-
     def encode(self, batch: Batch) -> NoSource:
         return NoSource()
-
-    def embed(self, ids_or_probabilities: Tensor) -> Tensor:
-        return embed_words(self.embedding, ids_or_probabilities)
 
     def decode(self, embedded_RTE: Tensor, memory: Selectable, state: Selectable | None = None) -> tuple[Tensor, RecurrentState]:
         assert state is None or isinstance(state, RecurrentState)

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.errors import RequestError
 from seqgen_cli.hints import INLINE
-from seqgen_cli.layers.blocks import DecoderLayer, EncoderLayer, LayerSettings, TransformerState, causal_mask
+from seqgen_cli.layers.blocks import DecoderLayer, EncoderLayer, LayerSettings, TransformerState, decoder_input
 from seqgen_cli.layers.dropout import Dropout
 from seqgen_cli.layers.embeddings import embed_words, word_embedding
 from seqgen_cli.layers.masks import real_positions
 from seqgen_cli.layers.multihead import KeysValues
-from seqgen_cli.layers.positions import Rotation
-from seqgen_cli.models.base import Selectable, valid_rows
+from seqgen_cli.layers.positions import Rotation, rotation_of
+from seqgen_cli.models.base import Selectable, TeacherForced
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TransformerMemory:
         return TransformerMemory(layers, self.mask_B11S.index_select(0, index_R))
 
 
-class Transformer(nn.Module):
+class Transformer(TeacherForced):
     """Encoder and decoder of attention layers; the embedding size is the hidden size, so embedding and output can be tied.
 
     Embeddings are sqrt(D) times rows drawn from N(0, 1/D). Pre-norm ends each side with one more LayerNorm.
@@ -80,27 +80,18 @@ class Transformer(nn.Module):
         self.decoder_layers = nn.ModuleList(DecoderLayer(layer) for _ in range(decoder_layers))
         self.encoder_norm, self.decoder_norm = layer.last_norm(), layer.last_norm()
 
-    def hidden_states(self, batch: Batch) -> Tensor:
-        assert batch.inputs_BT is not None
-        hidden_BTD, _ = self.decode(self.embed(batch.inputs_BT), self.encode(batch))
-        return valid_rows(hidden_BTD, batch)
-
     def encode(self, batch: Batch) -> TransformerMemory:
         assert batch.source_BS is not None and batch.source_lengths_B is not None
         embedding = self.embedding if self.source_embedding is None else self.source_embedding
         hidden_BSD = self.dropout(self.source_positions(embed_words(embedding, batch.source_BS), start=0))
         mask_B11S = real_positions(batch.source_lengths_B, batch.source_BS.shape[1])[:, None, None]
-        rotation = self._rotation(0, hidden_BSD)
+        rotation = rotation_of(hidden_BSD, 0, self.rotary_size)
         for layer in self.encoder_layers:
             hidden_BSD = layer(hidden_BSD, mask_B11S, rotation)
         encoded_BSD = self.encoder_norm(hidden_BSD)
         return TransformerMemory(
             tuple(layer.cross_attention.keys_values(encoded_BSD) for layer in self._decoder_layers()), mask_B11S
         )
-
-    def embed(self, ids_or_probabilities: Tensor) -> Tensor:
-        """Words only: positions are added in `decode`, which knows where the inputs stand."""
-        return embed_words(self.embedding, ids_or_probabilities)
 
     def decode(
         self, embedded_RTE: Tensor, memory: Selectable, state: Selectable | None = None
@@ -130,12 +121,5 @@ class Transformer(nn.Module):
     def _decoder_layers(self) -> list[DecoderLayer]:
         return cast("list[DecoderLayer]", list(self.decoder_layers))
 
-    def _rotation(self, start: int, hidden_RTD: Tensor) -> Rotation | None:
-        return None if self.rotary_size is None else Rotation(start, hidden_RTD.shape[1], self.rotary_size, hidden_RTD)
-
     def _start(self, embedded_RTE: Tensor, state: TransformerState | None) -> tuple[Tensor, Tensor | None, Rotation | None]:
-        """The decoder's first input, and the mask and rotation of its self-attention."""
-        start = 0 if state is None else state.length
-        hidden_RTD = self.dropout(self.target_positions(embedded_RTE, start))
-        mask = causal_mask(start, embedded_RTE.shape[1], embedded_RTE.device)
-        return hidden_RTD, mask, self._rotation(start, hidden_RTD)
+        return decoder_input(embedded_RTE, state, self.target_positions, self.dropout, self.rotary_size)

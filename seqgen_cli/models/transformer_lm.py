@@ -10,14 +10,13 @@ from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.hints import INLINE
-from seqgen_cli.layers.blocks import CausalLayer, LayerSettings, TransformerState, causal_mask
+from seqgen_cli.layers.blocks import CausalLayer, LayerSettings, TransformerState, decoder_input
 from seqgen_cli.layers.dropout import Dropout
-from seqgen_cli.layers.embeddings import embed_words, word_embedding
-from seqgen_cli.layers.positions import Rotation
-from seqgen_cli.models.base import NoSource, Selectable, valid_rows
+from seqgen_cli.layers.embeddings import word_embedding
+from seqgen_cli.models.base import NoSource, Selectable, TeacherForced
 
 
-class TransformerLm(nn.Module):
+class TransformerLm(TeacherForced):
     """Causal attention layers; the embedding size is the hidden size, so embedding and output can be tied.
 
     Embeddings are sqrt(D) times rows drawn from N(0, 1/D). Pre-norm ends with one more LayerNorm.
@@ -44,26 +43,14 @@ class TransformerLm(nn.Module):
         self.layers = nn.ModuleList(CausalLayer(layer) for _ in range(layers))
         self.norm = layer.last_norm()
 
-    def hidden_states(self, batch: Batch) -> Tensor:
-        assert batch.inputs_BT is not None
-        hidden_BTD, _ = self.decode(self.embed(batch.inputs_BT), self.encode(batch))
-        return valid_rows(hidden_BTD, batch)
-
     def encode(self, batch: Batch) -> NoSource:
         return NoSource()
-
-    def embed(self, ids_or_probabilities: Tensor) -> Tensor:
-        """Words only: positions are added in `decode`, which knows where the inputs stand."""
-        return embed_words(self.embedding, ids_or_probabilities)
 
     def decode(
         self, embedded_RTE: Tensor, memory: Selectable, state: Selectable | None = None
     ) -> tuple[Tensor, TransformerState]:
         assert state is None or isinstance(state, TransformerState)
-        start, length = 0 if state is None else state.length, embedded_RTE.shape[1]
-        hidden_RTD = self.dropout(self.positions(embedded_RTE, start))
-        mask = causal_mask(start, length, embedded_RTE.device)
-        rotation = None if self.rotary_size is None else Rotation(start, length, self.rotary_size, hidden_RTD)
+        hidden_RTD, mask, rotation = decoder_input(embedded_RTE, state, self.positions, self.dropout, self.rotary_size)
         seen = []
         for place, layer in enumerate(cast("list[CausalLayer]", list(self.layers))):
             past = None if state is None else state.layers[place]

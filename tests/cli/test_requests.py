@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import yaml
@@ -143,7 +144,6 @@ REFUSED = [
         "train data=text data.train=no/such data.source_language=ja data.target_language=en",
         "data.train: no/such.ja does not exist",
     ),
-    ("train model=rnn_lm data=text data.train=pyproject.toml", "pyproject.toml"),
     # a best checkpoint by what nothing measures
     (
         "train trainer.best_metric=blue",
@@ -191,6 +191,14 @@ def test_a_wrong_request_is_refused_in_a_sentence(line: str, message: str, capsy
     assert err.startswith("seqgen: ") and message in err
     assert "Traceback" not in err and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == [], "a refused request leaves nothing behind"
+
+
+def test_training_without_a_split_to_validate_on_is_refused(capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("a line\n")
+    assert main(["train", "model=rnn_lm", "data=text", "data.train=a.txt"]) == 2
+    assert "data.valid is missing: training needs a split to valid on." in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["a.txt"]
 
 
 CLASSIFIER = """

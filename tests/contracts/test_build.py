@@ -13,6 +13,7 @@ from torch import nn
 
 from seqgen_cli.config import build
 from seqgen_cli.config.door import checked, config_of
+from seqgen_cli.config.listing import read_settings
 from seqgen_cli.config.parts import part
 from seqgen_cli.config.signatures import check_value, describe, missing_members
 from seqgen_cli.errors import RequestError
@@ -52,6 +53,7 @@ def test_values_reach_the_constructor_converted() -> None:
     assert values["size"] == 3 and values["rate"] == 0.0 and values["names"] == ("p",)
     assert values["files"] == [Inner("x", 2.0), Inner("y", 1.0)] and values["main"] == Inner("m")
     assert make(size=1e2)["size"] == 100 and isinstance(make(size=1e2)["size"], int)
+    assert check_value(list[int] | None, [1e1, 2], "x") == [10, 2]
 
 
 def test_only_declared_parameters_are_passed_and_the_config_may_not_set_them() -> None:
@@ -151,6 +153,12 @@ def test_composing_leaves_no_global_state_and_depends_on_no_folder(tmp_path, mon
         config("model=nothing")
     assert not GlobalHydra.instance().is_initialized()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_an_inline_dataclass_refuses_is_refused_at_once() -> None:
+    """With whatever command, whether or not networks are tried."""
+    with pytest.raises(RequestError, match=r"cannot be divided among model\.heads=3"):
+        part({**read_settings("model/transformer"), "heads": 3}, "model", {})
 
 
 def test_tied_output_is_the_embedding() -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from seqgen_cli.checkpoints.finding import find
+from seqgen_cli.checkpoints.older import older_hash
 from seqgen_cli.checkpoints.restored import from_checkpoint
 from seqgen_cli.cli.main import main
 
@@ -71,6 +73,23 @@ def test_the_command_that_made_it_finds_it(name: str, run: Path) -> None:
     assert [folder.name for folder in run.parent.iterdir() if folder.is_dir()] == [name]
     made = 6 if "bert" in name else 12
     assert figures["update"] == made, "its budget is spent, so nothing is trained"
+
+
+def test_only_the_run_that_the_command_made_is_found(name: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not one whose settings differ, be it in what was added since, nor a newer run that has that name by chance."""
+
+    def found(*more: str) -> str:
+        assert main(["train", *COMMANDS[name], f"runtime.runs_folder={run.parent}", "--dry-run", *more]) == 0
+        return Path(capsys.readouterr().out.splitlines()[0].split()[-1]).name
+
+    assert found() == found("trainer.samples=3") == name != found("seed=2")
+    kept = yaml.safe_load((run / "config.yaml").read_text())
+    del kept["trainer"]["patience"], kept["trainer"]["keep_best"]  # as if they had been added since
+    older = run.rename(run.with_name(f"{name[:-8]}{older_hash(kept)}"))
+    (older / "config.yaml").write_text(yaml.safe_dump(kept))
+    assert found() == older.name != found("trainer.keep_best=2")
+    (older / "identity.json").write_text("{}")  # what newer runs have
+    assert found() != older.name
 
 
 def test_it_is_evaluated_to_the_same_digits(name: str, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from seqgen_cli.errors import RequestError
+from seqgen_cli.layers import blocks
 from seqgen_cli.layers.positions import Rotation, sinusoidal
 from seqgen_cli.models.transformer import Transformer
 from tests.helpers import make_choice, random_batch
@@ -189,17 +190,17 @@ def test_rotary_products_depend_on_the_distance_only() -> None:
     assert product(3, 1) != pytest.approx(product(3, 2), abs=1e-3)
 
 
-def test_rotary_attention_ignores_a_shift_of_all_positions() -> None:
+def test_rotary_attention_ignores_a_shift_of_all_positions(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model applies rotations in every self-attention and nowhere else."""
     model = tiny(positions="rotary").double()
     batch = random_batch()
     embedded_BTD = model.embed(batch.inputs_BT)
     memory = model.encode(batch)
     expected_BTD, _ = model.decode(embedded_BTD, memory)
-    shifted = model._rotation
-    model._rotation = lambda start, hidden_RTD: shifted(start + 50, hidden_RTD)  # type: ignore[method-assign]
+    turned = blocks.rotation_of
+    monkeypatch.setattr(blocks, "rotation_of", lambda hidden_RTD, start, size: turned(hidden_RTD, start + 50, size))
     assert_close(model.decode(embedded_BTD, memory)[0], expected_BTD, rtol=0, atol=1e-12)
-    model._rotation = lambda start, hidden_RTD: None  # type: ignore[method-assign]
+    monkeypatch.setattr(blocks, "rotation_of", lambda *_: None)
     assert (model.decode(embedded_BTD, memory)[0] - expected_BTD).abs().max() > 1e-3
 
 
