@@ -1,6 +1,6 @@
 """A command's config, or a run's own, as plain typed values, objects, and Parts that wait for what the program passes.
 
-This is the door: what a person wrote is looked at here once, key by key, and converted by the hint that also checks it.
+Each value is converted once, by the hint that also checks it.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from seqgen_cli.config import build, fitness
 from seqgen_cli.config.checked import Config
 from seqgen_cli.config.compose import compose, nothing_chosen, plain
 from seqgen_cli.config.listing import default_groups, groups, read_settings
+from seqgen_cli.config.parts import owner
 from seqgen_cli.config.settings import TOP_LEVEL
 from seqgen_cli.errors import RequestError, did_you_mean
 
@@ -40,6 +41,10 @@ def checked(values: Mapping[str, Any], command: str | None = None) -> Config:
         for group, default in default_groups(command).items():
             if default is not None and group not in config:
                 raise RequestError(nothing_chosen(command, group))
+            if default is not None and group not in config.chosen:
+                raise RequestError(
+                    f"{owner(group, config.choices)} names no class: its YAML needs _target_: package.module.Class."
+                )
     for key in values:
         if key in config.chosen:
             getattr(config, key)

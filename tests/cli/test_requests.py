@@ -258,6 +258,12 @@ def test_what_is_no_model_is_refused(own_choices, capsys) -> None:
     )
 
 
+def test_a_choice_without_a_class_is_refused(own_choices, capsys) -> None:
+    (own_choices / "model" / "empty.yaml").write_text("hidden_size: 3\n")
+    assert main(["train", "--config-dir", str(own_choices), "model=empty"]) == 2
+    assert "model=empty names no class: its YAML needs _target_: package.module.Class." in capsys.readouterr().err
+
+
 def test_a_package_that_is_not_there_is_named(own_choices, capsys) -> None:
     (own_choices / "model" / "absent.yaml").write_text("_target_: not_installed.models.Thing\n")
     assert main(["train", "--config-dir", str(own_choices), "model=absent"]) == 2

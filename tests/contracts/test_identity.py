@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import pytest
 
 from seqgen_cli.checkpoints.folder import run_name
+from seqgen_cli.cli.continuing import continued
 from seqgen_cli.config import signatures
 from seqgen_cli.config.checked import Config
 from seqgen_cli.config.compose import compose, plain
@@ -17,6 +18,7 @@ from seqgen_cli.config.groups import PASSED, PROTOCOLS, resolve
 from seqgen_cli.config.identity import identity, of_part
 from seqgen_cli.config.listing import group_choices, groups, read_settings
 from seqgen_cli.config.parts import Part
+from seqgen_cli.errors import RequestError
 from seqgen_cli.hints import NEUTRAL, Neutral, marked
 
 NEUTRAL_ONES = {
@@ -132,3 +134,17 @@ def test_a_run_keeps_what_its_name_is_the_hash_of(tmp_path: Path) -> None:
     assert found["format"] == 2 and found["model"]["dropout"] == 0.25 and found["optimizer"]["lr"] == 1.0
     assert found["trainer"] == {"_target_": "seqgen_cli.training.trainer.Trainer", "epochs": 10.0}
     assert "seed" not in found and "fresh" not in found and "choices" not in found
+
+
+def test_a_run_under_way_may_change_what_changes_no_number() -> None:
+    run = Path(__file__).parents[1] / "old_runs" / "phrasebook-rnn-huffman_tree-reinforce-669c3a43"
+
+    def going_on(*words: str) -> Any:
+        overrides = [f"continue={run}", *words]
+        return continued(compose("train", overrides), overrides)
+
+    assert going_on("objective.reward_processes=2").objective.reward_processes == 2
+    assert going_on("trainer.steps=30", "metrics.names=[ter]").trainer.steps == 30
+    for word in ("objective.samples=3", "model.layers=2", "data.train_size=9", "seed=2", "objective.nothing=1"):
+        with pytest.raises(RequestError, match="cannot change in a run under way"):
+            going_on(word)
