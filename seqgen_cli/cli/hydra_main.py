@@ -36,7 +36,8 @@ def complete(arguments: Sequence[str]) -> int:
     which is Hydra's own."""
     if any(word.startswith("query=") for word in arguments):
         line = os.environ.get("COMP_LINE", "")
-        print(" ".join(candidates(line[: int(os.environ.get("COMP_POINT", len(line)))])))
+        found = candidates(line[: int(os.environ.get("COMP_POINT", len(line)))])
+        print(("\n" if "query=fish" in arguments else " ").join(found))
     else:
         hydra_main("train", ["-sc", *(word for word in arguments if "=" in word)], _nothing)
     return 0

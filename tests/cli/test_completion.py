@@ -107,14 +107,21 @@ def test_only_what_stands_before_the_cursor_counts(capsys, monkeypatch) -> None:
     assert set(capsys.readouterr().out.split()) == {"model=rnn", "model=rnn_lm"}
 
 
-def test_the_installed_script_completes_in_bash() -> None:
+def test_fish_gets_a_line_for_each(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COMP_LINE", "seqgen train model=rn")
+    monkeypatch.delenv("COMP_POINT", raising=False)
+    assert main(["-sc", "query=fish"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["model=rnn", "model=rnn_lm"]
+
+
+def test_the_installed_script_completes_in_bash_after_flags() -> None:
     """Source what `seqgen -sc install=bash` prints in a real bash, and complete a line with it."""
     script, bash = shutil.which("seqgen", path=os.path.dirname(sys.executable)), shutil.which("bash")
     if script is None or bash is None:
         pytest.skip("needs bash and the installed seqgen script")
     program = """
         eval "$(seqgen -sc install=bash)"
-        COMP_LINE="seqgen train objective=m"; COMP_POINT=${#COMP_LINE}; COMP_WORDS=($COMP_LINE); COMP_CWORD=2
+        COMP_LINE="seqgen train --debug --seed 3 objective=m"; COMP_POINT=${#COMP_LINE}; COMP_WORDS=($COMP_LINE); COMP_CWORD=5
         hydra_bash_completion
         echo "${COMPREPLY[@]}"
     """
