@@ -45,13 +45,13 @@ def sweep(command: str, overrides: Sequence[str], debug: bool) -> int:
         raise RequestError("-m cannot run under torchrun. Start one process, and give each job its GPUs by a Hydra launcher.")
     place = file_to_write("--json", _given(overrides, "json"))
     swept = [override for override in overrides if not override.startswith("json=")]
+    _check_keys(command, swept)
     name = hashlib.sha256(json.dumps([command, *sorted(swept)]).encode()).hexdigest()[:8]
     folder = Path(_given(overrides, "runtime.runs_folder") or "runs") / "sweeps" / name
     jobs = folder / "jobs"
     jobs.mkdir(parents=True, exist_ok=True)
     for earlier in jobs.glob("*.json"):
         earlier.unlink()
-    _check_keys(command, swept)
     arguments = [*amended(command, swept), *_QUIET, f"hydra.sweep.dir={quote(str(folder.absolute()))}"]
     try:
         hydra_main(command, ["-m", *arguments, *(["hydra.verbose=true"] if debug else [])], job)
