@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqgen_cli.checkpoints import finding
-from seqgen_cli.checkpoints.folder import claim, folder_of
+from seqgen_cli.checkpoints.folder import claim, folder_of, run_name
 from seqgen_cli.checkpoints.weights import load_weights, read_weights
 from seqgen_cli.config.checked import Config
 from seqgen_cli.data.tokenizers.pair import load_pair
@@ -71,12 +71,13 @@ class Start:
 def _find(config: Config) -> Start:
     run = Path(config.continue_) if config.continue_ else folder_of(config, _log.info)
     if config.dry_run or config.fresh or not finding.has_any(run):
-        start = Start(run, None, *_init(config))  # refused, if it is, before anything is removed or written
+        init = _init(config)  # refused, if it is, before anything is removed or written
         if not config.dry_run:
             if run.exists() and config.fresh:
                 shutil.rmtree(run)
+                run = config.runtime.runs_folder / run_name(config)  # what stood under an older name begins under its own
             claim(run, config)
-        return start
+        return Start(run, None, *init)
     claim(run, config)
     resume = finding.find(run, _log.warning, last=True)
     return Start(run, resume, None, load_pair(resume / "tokenizers"))

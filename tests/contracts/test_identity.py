@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -11,6 +12,7 @@ import pytest
 
 from seqgen_cli.checkpoints.folder import run_name
 from seqgen_cli.cli.continuing import continued
+from seqgen_cli.cli.main import main
 from seqgen_cli.config import signatures
 from seqgen_cli.config.checked import Config
 from seqgen_cli.config.compose import compose, plain
@@ -20,6 +22,7 @@ from seqgen_cli.config.listing import group_choices, groups, read_settings
 from seqgen_cli.config.parts import Part
 from seqgen_cli.errors import RequestError
 from seqgen_cli.hints import NEUTRAL, Neutral, marked
+from tests.contracts.test_old_runs import COMMANDS, OLD
 
 NEUTRAL_ONES = {
     "objective": {"reward_processes"},
@@ -137,7 +140,7 @@ def test_a_run_keeps_what_its_name_is_the_hash_of(tmp_path: Path) -> None:
 
 
 def test_a_run_under_way_may_change_what_changes_no_number() -> None:
-    run = Path(__file__).parents[1] / "old_runs" / "phrasebook-rnn-huffman_tree-reinforce-669c3a43"
+    run = OLD / "phrasebook-rnn-huffman_tree-reinforce-669c3a43"
 
     def going_on(*words: str) -> Any:
         overrides = [f"continue={run}", *words]
@@ -148,3 +151,13 @@ def test_a_run_under_way_may_change_what_changes_no_number() -> None:
     for word in ("objective.samples=3", "model.layers=2", "data.train_size=9", "seed=2", "objective.nothing=1"):
         with pytest.raises(RequestError, match="cannot change in a run under way"):
             going_on(word)
+
+
+def test_a_fresh_start_gives_an_older_run_its_own_name(tmp_path: Path) -> None:
+    name = "phrasebook-rnn_lm-softmax-mle-1a59a889"
+    shutil.copytree(OLD / name, tmp_path / name)
+    words = ["train", *COMMANDS[name], f"runtime.runs_folder={tmp_path}"]
+    assert main([*words, "fresh=true"]) == 0
+    (run,) = tmp_path.iterdir()
+    assert run.name != name and (run / "identity.json").exists()
+    assert main(words) == 0 and [path.name for path in tmp_path.iterdir()] == [run.name]
