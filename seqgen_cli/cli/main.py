@@ -72,7 +72,7 @@ def _run(request: Request) -> int:
 
         return sweep(request.command, request.overrides, request.debug)
     from seqgen_cli.config.compose import compose, plain
-    from seqgen_cli.config.door import checked
+    from seqgen_cli.config.door import check_keys, checked
     from seqgen_cli.report.tables import file_to_write, write_figures
     from seqgen_cli.runtime import process
 
@@ -82,6 +82,7 @@ def _run(request: Request) -> int:
     if request.cfg:
         from omegaconf import OmegaConf
 
+        check_keys(request.command, request.overrides)
         print(OmegaConf.to_yaml(config), end="")
         return 0
     asked = checked(plain(config), request.command)

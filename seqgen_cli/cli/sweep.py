@@ -25,8 +25,8 @@ from seqgen_cli import errors
 from seqgen_cli.cli.grammar import quote
 from seqgen_cli.cli.hydra_main import hydra_main
 from seqgen_cli.config.compose import amended, explain, first_of, plain, with_choices
-from seqgen_cli.config.door import checked, config_of
-from seqgen_cli.errors import RequestError, SeqgenError, UnknownSettingError
+from seqgen_cli.config.door import check_keys, checked
+from seqgen_cli.errors import RequestError, SeqgenError
 from seqgen_cli.report.tables import file_to_write, show, write_figures
 from seqgen_cli.runtime import process
 from seqgen_cli.runtime import process as runtime
@@ -45,14 +45,15 @@ def sweep(command: str, overrides: Sequence[str], debug: bool) -> int:
         raise RequestError("-m cannot run under torchrun. Start one process, and give each job its GPUs by a Hydra launcher.")
     place = file_to_write("--json", _given(overrides, "json"))
     swept = [override for override in overrides if not override.startswith("json=")]
-    _check_keys(command, swept)
+    check_keys(command, [first_of(override) for override in swept])  # a wrong value is its job's alone
+    arguments = amended(command, swept)
     name = hashlib.sha256(json.dumps([command, *sorted(swept)]).encode()).hexdigest()[:8]
     folder = Path(_given(overrides, "runtime.runs_folder") or "runs") / "sweeps" / name
     jobs = folder / "jobs"
     jobs.mkdir(parents=True, exist_ok=True)
     for earlier in jobs.glob("*.json"):
         earlier.unlink()
-    arguments = [*amended(command, swept), *_QUIET, f"hydra.sweep.dir={quote(str(folder.absolute()))}"]
+    arguments += [*_QUIET, f"hydra.sweep.dir={quote(str(folder.absolute()))}"]
     try:
         hydra_main(command, ["-m", *arguments, *(["hydra.verbose=true"] if debug else [])], job)
     except (HydraException, OmegaConfBaseException) as error:
@@ -64,16 +65,6 @@ def sweep(command: str, overrides: Sequence[str], debug: bool) -> int:
     if place is not None:
         write_figures(place, results)
     return 1 if any(result["error"] for result in results) else 0
-
-
-def _check_keys(command: str, overrides: Sequence[str]) -> None:
-    """Refuse a misspelt key before there is any job. Whatever else is wrong is wrong with the job that has it."""
-    try:
-        config_of(command, [first_of(override) for override in overrides])
-    except UnknownSettingError:
-        raise
-    except SeqgenError:
-        return
 
 
 def _given(overrides: Sequence[str], key: str) -> str | None:

@@ -68,17 +68,18 @@ def amended(command: str, overrides: Sequence[str]) -> list[str]:
     mine, own = default_groups(command), top_level(command)
     kept = []
     for override in overrides:
-        key, equals, value = override.partition("=")
+        key, equals, _ = override.partition("=")
         section = re.split(r"[./]", key)[0]
         if not equals or key.startswith(("+", "~")) or section == "hydra":
             kept.append(override)
         elif section not in mine and section not in own:
             raise RequestError(_not_here(command, key))
-        elif value == "null" and "." not in key and key not in own:
-            if key not in mine or mine[key] is not None:
-                raise RequestError(nothing_chosen(command, key))
-        else:
-            kept.append(f"++{override}" if "." in key else override)
+        elif "." in key:
+            kept.append(f"++{override}")
+        elif key in own or not {"None", "null"} & set(map(str, _values(_parse(override)))):
+            kept.append(override)
+        elif key not in mine or mine[key] is not None or not override.endswith("=null"):
+            raise RequestError(nothing_chosen(command, key))
     return kept
 
 

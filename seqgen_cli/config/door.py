@@ -12,7 +12,7 @@ from seqgen_cli.config.compose import compose, nothing_chosen, plain
 from seqgen_cli.config.listing import default_groups, groups, read_settings
 from seqgen_cli.config.parts import owner
 from seqgen_cli.config.settings import TOP_LEVEL
-from seqgen_cli.errors import RequestError, did_you_mean
+from seqgen_cli.errors import RequestError, SeqgenError, UnknownSettingError, did_you_mean
 
 _SOME = 2**15  # words, where nothing says how many
 
@@ -24,6 +24,20 @@ def config_of(command: str, overrides: Sequence[str] = ()) -> Config:
         RequestError: an override is malformed, or something that it sets is wrong.
     """
     return checked(plain(compose(command, overrides)), command)
+
+
+def check_keys(command: str, overrides: Sequence[str]) -> None:
+    """Refuse a misspelt key, whatever else may be wrong.
+
+    Raises:
+        UnknownSettingError: names the nearest match.
+    """
+    try:
+        config_of(command, overrides)
+    except UnknownSettingError:
+        raise
+    except SeqgenError:
+        return
 
 
 def checked(values: Mapping[str, Any], command: str | None = None) -> Config:
@@ -49,7 +63,7 @@ def checked(values: Mapping[str, Any], command: str | None = None) -> Config:
         if key in config.chosen:
             getattr(config, key)
         elif key not in TOP_LEVEL and key not in groups() and key != "choices":
-            raise RequestError(f"{key} is not a setting.{did_you_mean(key, [*TOP_LEVEL, *groups()])}")
+            raise UnknownSettingError(f"{key} is not a setting.{did_you_mean(key, [*TOP_LEVEL, *groups()])}")
     parts = [part for group in config.chosen for part in config.part(group).whole()]
     fitness.check_fit({part.group: part.cls for part in parts}, values, config.choices)
     if "trainer" in config:

@@ -93,6 +93,11 @@ REFUSED = [
     ),
     # what cannot be chosen
     ("train model=null", "model=null chooses nothing, and seqgen train needs one: model=attention, bert_gru, rnn,"),
+    ("train -m model=null,rnn", "model=null chooses nothing, and seqgen train needs one"),
+    (
+        "train --cfg job model.hiden_size=3",
+        "model.hiden_size is not a setting of model=transformer. Did you mean model.hidden_size",
+    ),
     ("train ~model", "model=null chooses nothing, and seqgen train needs one"),
     ("eval --ckpt x decoding=null", "decoding=null chooses nothing, and seqgen eval needs one: decoding=beam, greedy or sample."),
     ("train objective=reinforce objective/baseline=null", "objective/baseline=null chooses nothing"),
