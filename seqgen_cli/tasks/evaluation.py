@@ -57,7 +57,7 @@ def evaluation_config(trained: Config, config: Config) -> Config:
     checked({"data": whole.values["data"], "choices": choices})
     if "model" in whole:
         classes = {"model": whole.model.cls, "data": whole.data.cls}
-        whole.task.check(classes, whole.values, choices)
+        whole.task.check(classes, {"data": whole.values["data"]}, choices)
     return whole
 
 

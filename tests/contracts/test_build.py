@@ -189,6 +189,15 @@ def test_the_data_to_evaluate_on() -> None:
         evaluation.evaluation_config(trained, config_of("eval", ["data.tset_size=7"]))
 
 
+def test_one_table_for_two_vocabularies_is_refused_where_a_run_begins() -> None:
+    shared = ["model.share_embeddings=true"]
+    with pytest.raises(RequestError, match=r"tokenizer\.joint=false makes two"):
+        config_of("train", shared)
+    config_of("train", [*shared, "tokenizer.joint=true"])
+    before = config_of("train", [*shared, "continue=runs/X"])  # of equal sizes by chance, it was begun before
+    evaluation.evaluation_config(before, config_of("eval", []))
+
+
 def test_fresh_weights_come_from_torchs_generator() -> None:
     def weights(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)

@@ -47,7 +47,8 @@ class Translating(Task):
         """Refuse data of one side, or cut into blocks; and one table for the words of two vocabularies."""
         tokenizer = values.get("tokenizer") or {}
         separate = tokenizer.get("joint") is False and not tokenizer.get("source_model")
-        if separate and "model" in values and values["model"].get("share_embeddings"):
+        shares = "model" in values and values["model"].get("share_embeddings")
+        if separate and shares and not values.get("continue"):  # a run begun before this was refused may go on
             raise RequestError(
                 "model.share_embeddings=true needs one vocabulary for both sides, and tokenizer.joint=false makes two. "
                 "Use tokenizer.joint=true, or model.share_embeddings=false."
