@@ -72,10 +72,10 @@ def cost_of_training(config: Config, settings: Bench, material: Material, runtim
     stream = _Recorder(drawn)
     with PeakMemory(runtime.device) as memory:
         networks = networks_of(config, material, runtime.device)
-        settle_for_training(config, runtime, networks.model, networks.output, material.dataset)
+        settle_for_training(config, networks.model, networks.output, material.dataset)
         encoding = _encoding(config, networks, material, runtime, drawn.indices(settings.warmup + settings.steps))
         total = settings.warmup + settings.steps
-        loop = make_loop(config, networks.objective, networks.output, stream, runtime, total)
+        loop = make_loop(config, networks.objective, networks.output, stream, total)
         for _ in range(settings.warmup):
             loop.step()
         stream.seen.clear()
@@ -108,7 +108,7 @@ def cost_beside_mle(config: Config, settings: Bench, material: Material, runtime
         split = (material.dataset, config.batching, config.seed)
         drawn = TrainStream(*split, runtime.rank, runtime.world_size, workers=runtime.workers)
         networks = networks_of(config, material, runtime.device)
-        return make_loop(config, networks.objective, networks.output, drawn, runtime, settings.warmup + settings.steps)
+        return make_loop(config, networks.objective, networks.output, drawn, settings.warmup + settings.steps)
 
     if config.choices["objective"] == "mle":
         return bench_objective.of_mle(loop(config), step_seconds, runtime.device)

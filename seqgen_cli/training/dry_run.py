@@ -55,12 +55,12 @@ def _seconds_per_update(config: Config, start: Start, prepared: Prepared) -> flo
     model, output, objective = make_networks(config, prepared)
     start.load({"model": model, "output": output})  # what they draw in training is as long as it will be
     objective.to(runtime.device).train()
-    settle_for_training(config, runtime, model, output, prepared.splits["train"])
+    settle_for_training(config, model, output, prepared.splits["train"])
     stream = TrainStream(prepared.splits["train"], config.batching, config.seed, runtime.rank, runtime.world_size)
     indices = stream.indices((2 + _TIMED) * trainer.accumulate)
     config.task.encode_once(config, model, runtime, prepared, ["train"], indices)
-    total, averaged = trainer.total_updates(1.0) or 1, trainer.ema_decay is not None
-    loop = make_loop(config, objective, output, stream, runtime, total, trainer, averaged)
+    total = trainer.total_updates(1.0) or 1
+    loop = make_loop(config, objective, output, stream, total, trainer)
     for number in range(2 + _TIMED):
         if number == 2:  # the first ones also allocate and choose kernels
             loop.take_figures()  # waits for the device

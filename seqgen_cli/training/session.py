@@ -62,7 +62,7 @@ class Session:
         start.load({"model": self.model, "output": self.output})
         self.objective.to(runtime.device).train()
         kept = state.get("precision") if state else None  # a checkpoint of before has none
-        settle_for_training(config, runtime, self.model, self.output, prepared.splits["train"], kept)
+        settle_for_training(config, self.model, self.output, prepared.splits["train"], kept)
         if runtime.compile:
             self.model.hidden_states = torch.compile(self.model.hidden_states, dynamic=True)
         self.task.encode_once(config, self.model, runtime, prepared, ("train", "valid"))
@@ -110,10 +110,7 @@ class Session:
         stream = TrainStream(train, config.batching, config.seed, runtime.rank, runtime.world_size, batches, runtime.workers, pin)
         self.updates_per_epoch = trainer.updates_per_epoch(stream.batches_per_epoch, runtime.world_size)
         self.total_updates = trainer.total_updates(self.updates_per_epoch)
-        averaged = trainer.ema_decay is not None
-        self.loop = make_loop(
-            config, self.objective, self.output, stream, runtime, self.total_updates, trainer, averaged, _log.info
-        )
+        self.loop = make_loop(config, self.objective, self.output, stream, self.total_updates, trainer, _log.info)
         trained = Trained(self.prepared, self.model, self.output, self.objective, config.batching, runtime)
         self.validation = self.task.validation(config, trained)
 

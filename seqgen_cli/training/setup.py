@@ -25,10 +25,8 @@ def make_loop(
     objective: Any,
     output: OutputLayer,
     stream: Iterable[Batch],
-    runtime: Runtime,
     total_updates: int | None,
     trainer: Trainer | None = None,
-    averaged: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> Loop:
     """The loop over an objective's updates, by the config's optimizer and schedule.
@@ -36,13 +34,12 @@ def make_loop(
     Args:
         total_updates: of the run; None where its budget does not say.
         trainer: how many batches make an update, and how its gradient is clipped; None: one, not clipped.
-        averaged: whether a moving average of the weights is kept.
         report: told what the user should know of the output layer's gradients.
     """
-    optimizer = config.optimizer
-    for line in keep_dense(output, optimizer, averaged, runtime):
+    runtime, averaged = config.runtime, trainer is not None and trainer.ema_decay is not None
+    for line in keep_dense(output, config.optimizer, averaged, runtime):
         report(line)
-    updates = objective.updates(optimizer.make)
+    updates = objective.updates(config.optimizer.make)
     schedule = config.schedule(total_updates=total_updates)
     if trainer is None:
         return Loop(updates, stream, runtime, schedule, seed=config.seed)
@@ -50,9 +47,7 @@ def make_loop(
     return Loop(updates, stream, runtime, schedule, seed=config.seed, accumulate=accumulate, clip_norm=clip_norm)
 
 
-def settle_for_training(
-    config: Config, runtime: Runtime, model: Any, output: OutputLayer, train: Any, kept: Precision | None = None
-) -> None:
+def settle_for_training(config: Config, model: Any, output: OutputLayer, train: Any, kept: Precision | None = None) -> None:
     """Settle the precision on a batch of the training split, that in the middle of the first epoch; or as `kept`."""
 
     @cache
@@ -60,7 +55,7 @@ def settle_for_training(
         plan = config.batching.plan(train.lengths_nk, config.seed, 0)
         return np.asarray(plan[len(plan) // 2])
 
-    settle_precision(runtime, [(model, output)], lambda rows: train.batch(middle()[:rows]), kept)
+    settle_precision(config.runtime, [(model, output)], lambda rows: train.batch(middle()[:rows]), kept)
 
 
 def keep_dense(output: OutputLayer, optimizer: Any, averaged: bool, runtime: Runtime) -> list[str]:

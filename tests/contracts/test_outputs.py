@@ -60,7 +60,7 @@ NOT_FOR_SO_MANY_WORDS = "tells two classes apart|is more than the|output.cutoffs
 
 
 def output_layer(choice: str, hidden_size: int, vocab_size: int, counts_V: Tensor) -> OutputLayer:
-    """configs/output/<choice>.yaml as build.py makes it, "choice key=value ..."."""
+    """configs/output/<choice>.yaml as a run makes it, "choice key=value ..."."""
     name, *changes = choice.split()
     settings = {**read_settings(f"output/{name}"), **{key: yaml.safe_load(text) for key, text in (c.split("=") for c in changes)}}
     made: OutputLayer = part(settings, "output", {})(hidden_size=hidden_size, vocab_size=vocab_size, counts_V=counts_V)
