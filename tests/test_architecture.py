@@ -58,7 +58,8 @@ HYDRA = "config/compose.py"
 ENVIRONMENT = {
     "runtime/process.py": None,
     "cli/main.py": {"RANK"},
-    "cli/hydra_main.py": {"COMP_LINE", "COMP_POINT", "HYDRA_FULL_ERROR"},
+    "cli/completion.py": {"COMP_LINE", "COMP_POINT"},
+    "cli/hydra_main.py": {"HYDRA_FULL_ERROR"},
 }
 """Who reads the environment, and which variables (None: any). runtime needs torch, which --help and completion must not load."""
 

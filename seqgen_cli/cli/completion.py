@@ -1,6 +1,7 @@
-"""Shell completion: what can stand where the cursor is. Choices and keys come from the YAML files alone; values of a setting
-from its hint, for which its class is imported."""
+"""Shell completion: what can stand where the cursor is. Choices and keys come from the YAML files alone, without Hydra or torch;
+values of a setting from its hint, for which its class is imported."""
 
+import os
 import types
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,6 +11,20 @@ from seqgen_cli.cli.grammar import COMMANDS, OPTIONS, SWITCHES
 from seqgen_cli.config.listing import brought, default_groups, group_choices, groups, inner_groups, read_settings, top_level
 from seqgen_cli.config.settings import TOP_LEVEL, flag_of, is_flag
 from seqgen_cli.errors import RequestError
+
+
+def complete(words: Sequence[str]) -> int:
+    """Answer the shell (`-sc query=bash`), whose line is in COMP_LINE, or print what it should evaluate (`-sc install=bash`)."""
+    for request in (word for word in words if "=" in word):
+        if request.startswith("query="):
+            line = os.environ.get("COMP_LINE", "")
+            found = candidates(line[: int(os.environ.get("COMP_POINT", len(line)))])
+            print(("\n" if request == "query=fish" else " ").join(found))
+        else:
+            from seqgen_cli.cli.hydra_main import print_completion
+
+            print_completion(request)
+    return 0
 
 
 def candidates(line: str) -> list[str]:
@@ -22,7 +37,8 @@ def candidates(line: str) -> list[str]:
 def _candidates(words: Sequence[str], word: str) -> list[str]:
     helping = "help" in words
     command = next((each for each in words if each in COMMANDS), "train" if helping else None)
-    own = _after(words, "--config-dir", "-cd")
+    spread = [part for word in words for part in (word.split("=", 1) if word.startswith("-") else [word])]
+    own = _after(spread, "--config-dir", "-cd")
     before = words[-1] if words else ""
     if word.startswith("-") and "=" not in word:
         return _flags(command)

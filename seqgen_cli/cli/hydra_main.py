@@ -1,4 +1,4 @@
-"""Hydra's own main, for what its compose API does not offer: sweeps through launchers, and shell completion."""
+"""Hydra's own main, for what its compose API does not offer: sweeps through launchers, and scripts that complete in a shell."""
 
 import argparse
 import os
@@ -9,7 +9,6 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from seqgen_cli.cli.completion import candidates
 from seqgen_cli.config.listing import CONFIGS
 
 
@@ -31,16 +30,9 @@ def hydra_main(command: str, arguments: Sequence[str], task: Callable[[DictConfi
         formatter._get_help_string = help_of  # type: ignore[method-assign]
 
 
-def complete(arguments: Sequence[str]) -> int:
-    """Answer the shell (`-sc query=bash`), whose line is in COMP_LINE, or print what it should evaluate (`-sc install=bash`),
-    which is Hydra's own."""
-    if any(word.startswith("query=") for word in arguments):
-        line = os.environ.get("COMP_LINE", "")
-        found = candidates(line[: int(os.environ.get("COMP_POINT", len(line)))])
-        print(("\n" if "query=fish" in arguments else " ").join(found))
-    else:
-        hydra_main("train", ["-sc", *(word for word in arguments if "=" in word)], _nothing)
-    return 0
+def print_completion(request: str) -> None:
+    """Print Hydra's own script that completes in a shell: `install=bash`, `uninstall=zsh` ..."""
+    hydra_main("train", ["-sc", request], _nothing)
 
 
 def _help_text(formatter: argparse.HelpFormatter, action: argparse.Action) -> str:

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     try:
         if "-sc" in words or "--shell-completion" in words:
-            from seqgen_cli.cli.hydra_main import complete
+            from seqgen_cli.cli.completion import complete
 
             return complete(words)
         request = parse(words)

@@ -86,6 +86,8 @@ def test_ones_own_choices_complete(tmp_path: Path, capsys, monkeypatch) -> None:
     (tmp_path / "schedule" / "steps.yaml").write_text("_target_: tests.cli.test_completion.Steps\nevery: 10\nkind: down\n")
     line = f"seqgen train --config-dir {tmp_path} schedule="
     assert completions(line, capsys, monkeypatch) == of("schedule", (*group_choices("schedule"), "steps"))
+    attached = line.replace("--config-dir ", "--config-dir=")
+    assert completions(attached, capsys, monkeypatch) == of("schedule", (*group_choices("schedule"), "steps"))
     assert completions(f"{line}steps schedule.k", capsys, monkeypatch) == {"schedule.kind="}
     assert completions(f"{line}steps schedule.kind=", capsys, monkeypatch) == of("schedule.kind", ("down", "up"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -43,6 +44,14 @@ def test_help_and_misspellings_load_nothing_heavy(words: list[str]) -> None:
     wrong = bool(words) and words[-1] in ("trian", "x")
     assert done.returncode == (2 if wrong else 0), done.stderr
     assert bool(done.stdout) != wrong
+
+
+@pytest.mark.parametrize("line", ["seqgen ", "seqgen train model=", "seqgen train model=bert_gru data.", "seqgen eval --split "])
+def test_choices_and_keys_complete_without_loading_anything_heavy(line: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT, "-sc", "query=bash"], capture_output=True, text=True, env={**os.environ, "COMP_LINE": line}
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_overview_has_a_line_and_an_example_for_each_command(capsys) -> None:

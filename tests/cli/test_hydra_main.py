@@ -57,6 +57,8 @@ def test_completion(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "argv", ["seqgen", "-sc", "query=bash"])
     assert main() == 0
     assert set(capsys.readouterr().out.split()) == {f"objective={name}" for name in group_choices("objective")}
+    assert main(["-sc", "install=bash"]) == 0
+    assert "complete -o nospace -o default -F hydra_bash_completion seqgen" in capsys.readouterr().out
     assert argparse.HelpFormatter._get_help_string is HELP_STRING
 
 
