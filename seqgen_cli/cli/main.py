@@ -85,8 +85,8 @@ def _run(request: Request) -> int:
         check_keys(request.command, request.overrides)
         print(OmegaConf.to_yaml(config), end="")
         return 0
-    asked = checked(plain(config), request.command)
     process.start_logging(request.debug)
+    asked = checked(plain(config), request.command)
     place = file_to_write("--json", asked.json if "json" in asked else None)
     file_to_write("--output", asked.output_file if "output_file" in asked else None)
     try:

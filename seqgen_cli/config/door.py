@@ -1,5 +1,6 @@
 """The door: what a person asked for, looked at once and as a whole, before any data are read and anything is written."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,8 @@ from seqgen_cli.config.listing import default_groups, groups, read_settings
 from seqgen_cli.config.parts import owner
 from seqgen_cli.config.settings import TOP_LEVEL
 from seqgen_cli.errors import RequestError, SeqgenError, UnknownSettingError, did_you_mean
+
+_log = logging.getLogger(__name__)
 
 _SOME = 2**15  # words, where nothing says how many
 
@@ -115,4 +118,4 @@ def _try_networks(config: Config) -> None:
     except RequestError:
         raise
     except Exception:
-        return
+        _log.debug("The networks could not be tried before there are data:", exc_info=True)

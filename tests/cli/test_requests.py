@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from seqgen_cli.cli.main import main
+from seqgen_cli.config.door import config_of
+from seqgen_cli.errors import RequestError
 
 REFUSED = [
     # misspelt keys and choices: the nearest match, with its type and range
@@ -209,7 +211,9 @@ def test_training_without_a_split_to_validate_on_is_refused(capsys, tmp_path, mo
 CLASSIFIER = """
     from torch import Tensor, nn
     from seqgen_cli.data.batch import Batch
+    from seqgen_cli.errors import RequestError
     from seqgen_cli.models.base import Generator
+    from seqgen_cli.objectives.mle import MaximumLikelihood
     from seqgen_cli.outputs.base import OutputLayer
 
     class Bag(nn.Module):
@@ -230,6 +234,13 @@ CLASSIFIER = """
 
     class NoModel:
         pass
+
+    class Reads(MaximumLikelihood):
+        def __init__(self, model: Generator, output: OutputLayer, target_tokenizer: object, decline: bool) -> None:
+            super().__init__(model, output)
+            if decline:
+                raise RequestError("not with this model.")
+            self.words = target_tokenizer.encode(["what the stand-in cannot do"])
 """
 
 
@@ -254,6 +265,17 @@ def test_choices_that_do_not_fit_name_both_and_what_would(own_choices, capsys) -
         "seqgen: objective=mixing needs a model that generates; model=bag is not one. "
         "Use objective=mle, or model=attention, rnn, rnn_lm, transformer, transformer_base or transformer_lm.\n"
     )
+
+
+def test_of_networks_that_are_tried_only_refusals_count(own_choices, caplog) -> None:
+    """Code that needs the data themselves goes on to when they are there, and --debug tells of it."""
+    (own_choices / "objective" / "reads.yaml").write_text("_target_: mine.Reads\ndecline: false\n")
+    words = [f"hydra.searchpath=['file://{own_choices}']", "objective=reads"]
+    with caplog.at_level("DEBUG", logger="seqgen_cli"):
+        assert config_of("train", words).objective.owner == "objective=reads"
+    assert "could not be tried" in caplog.text and "encode" in caplog.text
+    with pytest.raises(RequestError, match="not with this model"):
+        config_of("train", [*words, "objective.decline=true"])
 
 
 def test_what_is_no_model_is_refused(own_choices, capsys) -> None:
