@@ -57,7 +57,7 @@ def _check(config: Config) -> None:
     check_files("generate", config, "prompt")
     usual = read_settings(f"decoding/{config.choices['decoding']}") if "decoding" in config.choices else {}
     for key in ("max_length_factor", "max_length_offset"):
-        if config.values["decoding"].get(key) != usual.get(key):
+        if getattr(config.decoding, key, None) != usual.get(key):
             raise RequestError(f"decoding.{key} does not bound generated texts: use max_length, tokens after the prompt.")
 
 

@@ -15,6 +15,7 @@ from seqgen_cli.config.parts import Part, part
 from seqgen_cli.config.settings import TOP_LEVEL, Settings, attribute
 from seqgen_cli.data.batching import Batching
 from seqgen_cli.data.prepare.cleaning import StandardCleaning
+from seqgen_cli.decoding.base import Decoder
 from seqgen_cli.errors import RequestError
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.base import Task, task_for, task_for_data
@@ -45,7 +46,7 @@ class Config(Settings):
     batching: Batching
     optimizer: Any
     trainer: Trainer
-    decoding: Any
+    decoding: Decoder
     metrics: Any
     runtime: Runtime
     bench: Any

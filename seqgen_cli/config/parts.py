@@ -1,6 +1,6 @@
 """A choice of a group, checked: what is left to do is to call it.
 
-Everything in a config that names a class becomes a Part once, at the door; nobody looks at the config after that.
+Everything in a config that names a class becomes a Part once; nobody looks at its node after that.
 """
 
 import json

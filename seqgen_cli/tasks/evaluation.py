@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from seqgen_cli.config import build
 from seqgen_cli.config.checked import Config
-from seqgen_cli.config.door import checked
 from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.errors import RequestError, join_and
 from seqgen_cli.metrics.base import Figure
@@ -54,9 +53,9 @@ def evaluation_config(trained: Config, config: Config) -> Config:
     chosen = "data" in config.chosen
     choices = {**trained.choices, **({"data": config.choices.get("data")} if chosen else {})}
     whole = trained.changed({"data": config.values.get("data") or {}, "runtime": config.values["runtime"], "choices": choices})
-    checked({"data": whole.values["data"], "choices": choices})
+    classes = {"data": whole.data.cls}
     if "model" in whole:
-        classes = {"model": whole.model.cls, "data": whole.data.cls}
+        classes |= {"model": whole.model.cls}
         whole.task.check(classes, {"data": whole.values["data"]}, choices)
     return whole
 

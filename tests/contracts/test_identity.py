@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,16 +64,14 @@ def identity_of(cls: type, key: str, value: Any) -> Any:
     return of_part(Part("group", "owner", cls, {key: value}))
 
 
-def name_with(changes: dict[str, Any], values: dict[str, Any] = {}) -> str:  # noqa: B006
+def name_with(changes: dict[str, Any]) -> str:
     """The run's name with some values changed, by their full keys."""
-    values = values or plain(compose("train"))
-    changed = copy.deepcopy(values)
+    changed = plain(compose("train"))
     for path, value in changes.items():
         *sections, key = path.split(".")
         node = changed
         for section in sections:
             node = node[section]
-        assert node.get(key, ...) != value or isinstance(value, float)
         node[key] = value
     return run_name(Config(changed))
 
