@@ -22,7 +22,8 @@ class Part:
         group: "objective", or "objective/decay" of what that chooses in turn.
         owner: what the user calls it: "objective=mle".
         cls: its class.
-        settings: converted to what the class declares; what it chooses in turn as Parts, or None where it chooses none.
+        settings: converted to what the class declares, and its defaults of those not written; what it chooses in turn as
+            Parts, or None where it chooses none.
     """
 
     group: str
@@ -39,7 +40,7 @@ class Part:
         declared = signatures.parameters(self.cls)
         values = {name: value(**passed) if isinstance(value, Part) else value for name, value in self.settings.items()}
         given = {name: value for name, value in passed.items() if name in declared}
-        return self.cls(**signatures.arguments(self.cls, values), **given)
+        return self.cls(**{**signatures.arguments(self.cls, values), **given})
 
     def whole(self) -> Iterator["Part"]:
         """It, and what it chooses in turn."""
@@ -62,7 +63,9 @@ def part(node: Mapping[str, Any], group: str, choices: Mapping[str, Any]) -> Par
     inner = _inner(cls, node, group)
     own = {name: value for name, value in node.items() if name != "_target_" and name not in inner}
     passed = PASSED.get(group, frozenset()) | set(inner)
-    settings = signatures.check_settings(cls, own, place(group), owner(group, choices), passed)
+    declared = signatures.settings(cls).items()
+    defaults = {name: each.default for name, each in declared if name not in passed and each.default is not each.empty}
+    settings = {**defaults, **signatures.check_settings(cls, own, place(group), owner(group, choices), passed)}
     signatures.arguments(cls, settings)  # what an inline dataclass refuses, it refuses now
     parts = {name: None if item is None else part(item, f"{group}/{name}", choices) for name, item in inner.items()}
     return Part(group, owner(group, choices), cls, {**settings, **parts})

@@ -56,6 +56,13 @@ def test_values_reach_the_constructor_converted() -> None:
     assert check_value(list[int] | None, [1e1, 2], "x") == [10, 2]
 
 
+def test_what_is_not_written_has_the_constructors_default() -> None:
+    """Also for those that ask a part, before anything is made; and what the program passes goes before it."""
+    made = part({"_target_": f"{__name__}.Sample", "size": 3.0}, "sample", {})
+    assert (made.settings["size"], made.settings["rate"], made.settings["main"], made.settings["total"]) == (3, 0.5, None, 0)
+    assert made(total=7).values["total"] == 7 and made().values["total"] == 0
+
+
 def test_only_declared_parameters_are_passed_and_the_config_may_not_set_them() -> None:
     assert make(size=1)["total"] == 7
     with pytest.raises(RequestError, match=r"output.vocab_size is not a setting of output=softmax."):

@@ -35,7 +35,8 @@ def encode_once(
     Returns:
         How many word pieces were encoded.
     """
-    if not isinstance(model, Encoder) or config.data.settings.get("features", "none") == "none":
+    data = config.data.settings
+    if not isinstance(model, Encoder) or data.get("features", "none") == "none":
         return 0
     if not model.features_are_fixed:
         _log.info("The encoder is trained, so its features change and none are kept (data.features=none).")
@@ -51,7 +52,6 @@ def encode_once(
         with torch.no_grad(), runtime.autocast():
             return model.features(source_BS.to(runtime.device), lengths_B.to(runtime.device)).cpu()
 
-    data = config.data.settings
     dtype = data["features_dtype"]
     folder = None
     if data["features"] == "disk":
