@@ -46,6 +46,11 @@ def join_and(words: Iterable[str]) -> str:
     return _join(list(words), "and")
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 line", "1,200 lines"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def _join(words: list[str], last: str) -> str:
     return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 

@@ -67,7 +67,8 @@ def networks_of(config: Config, material: Material, device: torch.device) -> Net
     """Model and output layer, and the objective over them, on `device`."""
     with torch.device(device):
         model, output = build.network(config, material.source_vocab_size, material.target_vocab_size, material.counts_V)
-        objective = build.objective(config, model, output, material.target_tokenizer, material.target_language)
+        of_target = (material.target_tokenizer, material.target_language, material.counts_V)
+        objective = build.objective(config, model, output, *of_target)
     return Networks(model, output, objective)
 
 

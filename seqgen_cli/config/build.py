@@ -60,11 +60,10 @@ def network(
         RequestError: sizes do not agree.
     """
     model = config.model(source_vocab_size=source_vocab_size, target_vocab_size=target_vocab_size, num_classes=target_vocab_size)
-    counts = torch.as_tensor(counts_V, device="cpu") if counts_V is not None else None  # values matter, even on `meta`
     output = config.output(
         hidden_size=model.hidden_size,
         vocab_size=target_vocab_size,
-        counts_V=counts,
+        counts_V=_counts(counts_V),
         embedding=_tied(config, model, target_vocab_size),
     )
     return model, output
@@ -87,12 +86,21 @@ def _tied(config: Config, model: Any, vocab_size: int) -> nn.Parameter | None:
 
 
 def objective(
-    config: Config, model: Any, output: OutputLayer, target_tokenizer: Any = None, target_language: str | None = None
+    config: Config,
+    model: Any,
+    output: OutputLayer,
+    target_tokenizer: Any = None,
+    target_language: str | None = None,
+    counts_V: np.ndarray | Tensor | None = None,
 ) -> Any:
-    """The objective over a model and an output layer; tokenizer and language (ISO 639-1) are the target side's."""
-    return config.objective(
-        model=model, output=output, target_tokenizer=target_tokenizer, target_language=target_language, seed=config.seed
-    )
+    """The objective over a model and an output layer; tokenizer, language and training counts are the target side's."""
+    passed = {"target_tokenizer": target_tokenizer, "target_language": target_language, "counts_V": _counts(counts_V)}
+    return config.objective(model=model, output=output, seed=config.seed, **passed)
+
+
+def _counts(counts_V: np.ndarray | Tensor | None) -> Tensor | None:
+    """Counts on the CPU: their values matter, even on `meta`."""
+    return torch.as_tensor(counts_V, device="cpu") if counts_V is not None else None
 
 
 def prepared(

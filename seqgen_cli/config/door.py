@@ -113,8 +113,9 @@ def _try_networks(config: Config) -> None:
     tokenizer = SimpleNamespace(pad=0, unk=1, bos=2, eos=3, vocab_size=sizes[1])
     try:
         with torch.device("meta"):
-            networks = build.network(config, *sizes, torch.ones(sizes[1], dtype=torch.int64, device="cpu"))
-            build.objective(config, *networks, tokenizer, getattr(config.corpus, "target_language", None))
+            counts_V = torch.ones(sizes[1], dtype=torch.int64, device="cpu")
+            networks = build.network(config, *sizes, counts_V)
+            build.objective(config, *networks, tokenizer, getattr(config.corpus, "target_language", None), counts_V)
     except RequestError:
         raise
     except Exception:

@@ -92,7 +92,7 @@ PASSED: dict[str, frozenset[str]] = {
     "data": frozenset({"cache_folder", "reads_source"}),
     "model": frozenset({"source_vocab_size", "target_vocab_size", "num_classes"}),
     "output": frozenset({"hidden_size", "vocab_size", "counts_V", "embedding"}),
-    "objective": frozenset({"model", "output", "target_tokenizer", "target_language", "seed"}),
+    "objective": frozenset({"model", "output", "target_tokenizer", "target_language", "seed", "counts_V"}),
     "objective/reward": frozenset({"target_language"}),
     "schedule": frozenset({"total_updates"}),
 }

@@ -5,7 +5,7 @@ or, with a weight for each class, - sum_n w_label log p(label_n | x_n) over sum_
 """
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Gt
@@ -26,16 +26,26 @@ class MaximumLikelihood(nn.Module):
     Args:
         model: gives the hidden vectors.
         output: gives their distribution.
-        class_weights: how much an example of each class counts in the loss; None: all alike.
+        class_weights: how much an example of each class counts in the loss; None: all alike; "balanced": n / (C n_c) for the
+            n_c of n training examples that are of class c of C, so that each class counts alike (King and Zeng 2001).
+        counts_V: int64, how often each class, or word, occurs in training; for "balanced".
 
     Raises:
-        RequestError: there are more or fewer weights than classes.
+        RequestError: there are more or fewer weights than classes, or no counts to balance them by.
     """
 
     figures: ClassVar[Sequence[str]] = ("nll", "perplexity", "accuracy")
 
-    def __init__(self, model: Model, output: OutputLayer, class_weights: list[Annotated[float, Gt(0)]] | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        output: OutputLayer,
+        class_weights: list[Annotated[float, Gt(0)]] | Literal["balanced"] | None = None,
+        counts_V: Tensor | None = None,
+    ) -> None:
         super().__init__()
+        if class_weights == "balanced":
+            class_weights = _balanced(counts_V)
         if class_weights is not None and len(class_weights) != output.vocab_size:
             raise RequestError(
                 f"objective.class_weights has {len(class_weights)} numbers for {output.vocab_size} classes: give one each."
@@ -78,6 +88,13 @@ class MaximumLikelihood(nn.Module):
         correct_N = best_N1.squeeze(1) == target_N
         sums = {"nll": -wide(score_N).sum(), "correct": correct_N.sum(), "tokens": torch.full_like(correct_N, 1).sum()}
         return {**sums, **self.output.monitors(hidden_ND, target_N)}
+
+
+def _balanced(counts_V: Tensor | None) -> list[float]:
+    """A weight for each class by which all weigh alike; what does not occur needs none."""
+    if counts_V is None:
+        raise RequestError("objective.class_weights=balanced needs training examples to count, and there are none.")
+    return [float(counts_V.sum()) / (len(counts_V) * count) if count else 1.0 for count in counts_V.tolist()]
 
 
 def _unit(batch: Batch) -> str:

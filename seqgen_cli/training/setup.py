@@ -77,4 +77,5 @@ def make_networks(config: Config, prepared: Prepared) -> tuple[Any, OutputLayer,
     source, target = prepared.source_tokenizer, prepared.target_tokenizer
     sizes = (source and source.vocab_size, target.vocab_size)
     model, output = build.network(config, *sizes, counts_V=prepared.target_counts_V)
-    return model, output, build.objective(config, model, output, prepared.target_tokenizer, prepared.target_language)
+    of_target = (prepared.target_tokenizer, prepared.target_language, prepared.target_counts_V)
+    return model, output, build.objective(config, model, output, *of_target)

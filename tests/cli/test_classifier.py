@@ -187,6 +187,14 @@ def test_several_classes_from_a_file(tmp_path: Path) -> None:
     assert {label for label, _ in ranking} == {"good", "bad", "neither"}
     assert sum(probability for _, probability in ranking) == pytest.approx(1)
     assert main(["train", *words]) == 2  # the sigmoid is for two classes
+    same = ["train", *words, "output=softmax", "trainer.log_every=1", f"data.valid={file}"]
+    losses = []
+    for weights in ("balanced", "[1.0,1.0,1.0]"):  # every class has twelve texts
+        assert main([*same, f"objective.class_weights={weights}", f"runtime.runs_folder={tmp_path}/{len(weights)}"]) == 0
+        (run,) = (tmp_path / str(len(weights))).iterdir()
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        losses.append([row["loss"] for row in rows if "loss" in row])
+    assert len(losses[0]) == 2 and losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
 def test_a_dry_run_counts_texts_and_word_pieces(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

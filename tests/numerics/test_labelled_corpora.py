@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import io
-import json
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,6 @@ import pytest
 from seqgen_cli.data.corpora.imdb import Imdb
 from seqgen_cli.data.corpora.imdb_text import ImdbText
 from seqgen_cli.data.corpora.mini_reviews import MiniReviews
-from seqgen_cli.data.corpora.reviews import Reviews
-from seqgen_cli.data.prepare.labelled import prepare_labelled
-from seqgen_cli.data.tokenizers.wordpieces import WordPieces
 from seqgen_cli.errors import RequestError
 
 
@@ -94,54 +89,6 @@ def test_imdb_refusals(tmp_path: Path) -> None:
     bad = write_archive(tmp_path / "bad.tar", 1, extra={"aclImdb/test/pos/9_9.txt": b"\xff"})
     with pytest.raises(RequestError, match=r"9_9\.txt is not UTF-8"):
         Imdb(archive=str(bad), expected_reviews=None).labelled_splits()
-
-
-ROWS = [("fine, really", "a"), ('say "no"\nagain', "b"), ("お茶", "c"), ("x", "a")]
-
-
-def write_rows(path: Path) -> Path:
-    if ".jsonl" in path.name:
-        content = "".join(json.dumps({"text": text, "label": label, "other": 1}) + "\n" for text, label in ROWS)
-    else:
-        quoted = [(text.replace('"', '""'), label) for text, label in ROWS]
-        separator = "\t" if ".tsv" in path.name else ","
-        content = f"label{separator}text\r\n" + "".join(f'{label}{separator}"{text}"\r\n' for text, label in quoted)
-    path.write_bytes(gzip.compress(content.encode()) if path.suffix == ".gz" else content.encode())
-    return path
-
-
-@pytest.mark.parametrize("name", ["r.csv", "r.tsv", "r.jsonl", "r.csv.gz"])
-def test_reviews_of_every_kind_of_file(name: str, tmp_path: Path) -> None:
-    path = str(write_rows(tmp_path / name))
-    splits = Reviews(train=path, test=path, valid_share=0.25).labelled_splits()
-    assert list(splits["test"]) == ROWS
-    assert sorted([*splits["train"], *splits["valid"]]) == sorted(ROWS) and len(splits["valid"]) == 1
-
-
-def test_reviews_refusals(tmp_path: Path) -> None:
-    path = write_rows(tmp_path / "r.csv")
-    with pytest.raises(RequestError, match=r"no column 'stars' \(it has label, text\)"):
-        Reviews(train=str(path), label="stars").labelled_splits()
-    with pytest.raises(RequestError, match="has no files"):
-        Reviews()
-    with pytest.raises(RequestError, match=r"must end in \.csv"):
-        Reviews(train=str(path.rename(tmp_path / "r.txt")))
-    (tmp_path / "r.jsonl").write_text('{"text": "a", "label": 1}\n[1]\n')
-    with pytest.raises(RequestError, match="line 2: not a JSON object"):
-        Reviews(train=str(tmp_path / "r.jsonl")).labelled_splits()
-
-
-@pytest.mark.parametrize(("classes", "names"), [(None, ["bad", "good"]), (["good", "bad"], ["good", "bad"])])
-def test_classes_stand_in_the_order_given_or_sorted(classes: list[str] | None, names: list[str], tmp_path: Path) -> None:
-    pytest.importorskip("tokenizers")
-    path = tmp_path / "r.csv"
-    path.write_text("label,text\ngood,fine\nbad,awful\ngood,lovely\nbad,dull\n")
-    corpus = Reviews(train=str(path), valid=str(path), classes=classes)
-    data = prepare_labelled(corpus, WordPieces("tiny"), tmp_path / "cache")
-    train = data.splits["train"]
-    assert data.target_tokenizer.names == names
-    found = dict(zip(train.source_lines(), (names[label] for label in train.labels_n), strict=True))
-    assert found == {"fine": "good", "awful": "bad", "lovely": "good", "dull": "bad"}
 
 
 def test_mini_reviews_splits() -> None:

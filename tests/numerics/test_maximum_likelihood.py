@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import chain, repeat
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
 from seqgen_cli.data.batch import Batch
+from seqgen_cli.errors import RequestError
 from seqgen_cli.objectives.mle import MaximumLikelihood
 from seqgen_cli.outputs.softmax import Softmax
 from seqgen_cli.training.loop import Loop
@@ -74,6 +76,23 @@ def test_training_minimises_the_weighted_mean_and_logs_it(weights: list[float] |
     labels = torch.cat([batch.labels_B for batch in batches]).tolist()
     assert totals["texts"] == sum(sizes) and totals.keys() == ({"texts"} if weights is None else {"texts", "weight"})
     assert weights is None or totals["weight"] == pytest.approx(sum(weights[label] for label in labels), rel=1e-12)
+
+
+def test_balanced_weights_give_every_class_the_same_say() -> None:
+    """n / (C n_c), as scikit-learn's class_weight="balanced"; a class that does not occur weighs nothing anyway."""
+    torch.manual_seed(4)
+    counts_C = torch.tensor([6, 3, 1])
+    objective = MaximumLikelihood(MeanOfWords(), Softmax(4, CLASSES), "balanced", counts_C)
+    assert objective.class_weights == pytest.approx([10 / (3 * count) for count in (6, 3, 1)], rel=1e-15)
+    sklearn = pytest.importorskip("sklearn.utils.class_weight")
+    labels = np.repeat(np.arange(3), counts_C)
+    assert objective.class_weights == pytest.approx(
+        sklearn.compute_class_weight("balanced", classes=np.arange(3), y=labels), rel=1e-15
+    )
+    with_none = MaximumLikelihood(MeanOfWords(), Softmax(4, CLASSES), "balanced", torch.tensor([6, 0, 2]))
+    assert with_none.class_weights == pytest.approx([8 / 18, 1.0, 8 / 6])
+    with pytest.raises(RequestError, match=r"class_weights=balanced needs training examples"):
+        MaximumLikelihood(MeanOfWords(), Softmax(4, CLASSES), "balanced")
 
 
 def test_evaluation_weighs_all_texts_alike() -> None:

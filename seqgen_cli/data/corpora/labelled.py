@@ -15,14 +15,18 @@ Example = tuple[str, str]
 
 @runtime_checkable
 class LabelledCorpus(Protocol):
-    """Named splits of texts, each with the name of its class."""
+    """Named splits of texts, each with the name of its class.
+
+    It may have two attributes that reading the files gives: `notes`, what people should know of how they were read, line by
+    line; and `found_names`, all the classes there are in training, of which a split drawn from it may lack some.
+    """
 
     def fingerprint(self) -> str:
         """A hash of everything that decides which examples `labelled_splits` yields."""
         ...
 
     def class_names(self) -> Sequence[str] | None:
-        """The classes in order, or None: those found in training, sorted."""
+        """The classes in order, where they are known before anything is read; None: those found in training."""
         ...
 
     def labelled_splits(self) -> Mapping[str, Iterable[Example]]:

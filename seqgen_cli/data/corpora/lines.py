@@ -88,6 +88,16 @@ def _undamaged(file: Iterable[bytes], name: str) -> Iterator[bytes]:
         raise RequestError(f"{name} is damaged or cut short ({error}): fetch it again.") from None
 
 
+def well_formed(text: str) -> tuple[str, int]:
+    """The text with U+FFFD for each surrogate that has no partner, which no file can hold; and the number of those."""
+    try:
+        text.encode("utf-8")
+        return text, 0
+    except UnicodeEncodeError:
+        joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return joined, joined.count("\ufffd") - text.count("\ufffd")
+
+
 def open_text(path: Path) -> IO[bytes]:
     """Open a plain or gzipped file for reading bytes; RequestError when it cannot be."""
     try:

@@ -51,7 +51,8 @@ def prepare_labelled(
     splits = {name: examples for name, examples in corpus.labelled_splits().items() if only is None or name in only}
     made_by = (FORMAT, corpus.fingerprint(), sorted(splits))
     text = cache / f"labelled-{store.key(*made_by, list(names) if names else None)}"
-    text = store.once(text, lambda folder: _store_texts(folder, splits, names), report)
+    every, notes = names or getattr(corpus, "found_names", None), list(getattr(corpus, "notes", ()))
+    text = store.once(text, lambda folder: _store_texts(folder, splits, every, notes), report)
     info = json.loads((text / "info.json").read_text())
     labels = Labels(info["names"])
     # From here on keys hold class names and tokenizer as they were found, not how they were asked for: a run gone on with, whose
@@ -80,8 +81,10 @@ def prepare_labelled(
     )
 
 
-def _store_texts(folder: Path, splits: Mapping[str, Iterable[Example]], names: Sequence[str] | None) -> None:
-    """Write each split's texts and classes, the class names, and a report."""
+def _store_texts(
+    folder: Path, splits: Mapping[str, Iterable[Example]], names: Sequence[str] | None, notes: Sequence[str]
+) -> None:
+    """Write each split's texts and classes, the class names, and a report that ends in `notes`."""
     every = {split: list(examples) for split, examples in splits.items()}
     for split, examples in every.items():
         if not examples:
@@ -100,7 +103,7 @@ def _store_texts(folder: Path, splits: Mapping[str, Iterable[Example]], names: S
         counts = Counter(label for _, label in examples)
         lines.append(f"{split}: {len(examples):,} texts, " + ", ".join(f"{counts[name]:,} {name}" for name in found) + ".")
     lines += _duplicates({split: [text for text, _ in examples] for split, examples in every.items()})
-    (folder / "info.json").write_text(json.dumps({"names": found, "report": lines}))
+    (folder / "info.json").write_text(json.dumps({"names": found, "report": [*lines, *notes]}))
 
 
 def _duplicates(texts: Mapping[str, Sequence[str]]) -> list[str]:
