@@ -31,7 +31,7 @@ class Material:
 
     @property
     def target_language(self) -> str | None:
-        """ISO 639-1 code, where it is known."""
+        """Its tag, where it is known."""
         return self.prepared.target_language if self.prepared is not None else None
 
 

@@ -79,12 +79,15 @@ def checked(values: Mapping[str, Any], command: str | None = None) -> Config:
 
 
 def _check_training(config: Config) -> None:
-    """Refuse a schedule without an end, data that nothing is left out of, and a best checkpoint by what nothing measures."""
+    """Refuse a schedule without an end, data that nothing is left out of, what cannot be measured, and a best checkpoint by
+    what nothing measures.
+    """
     trainer, task = config.trainer, config.task
     for split in ("train", "valid"):
         if split not in getattr(config.corpus, "split_names", (split,)):
             raise RequestError(f"data.{split} is missing: training needs a split to {split} on.")
     config.schedule(total_updates=trainer.total_updates(None))
+    task.try_figures(config)
     name, measured = trainer.best_metric, task.figures(config)
     if measured is None:
         task.higher_is_better(name)

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from sacrebleu.metrics.bleu import BLEU, BLEUScore
 
-from seqgen_cli.metrics.translation import TranslationMetrics
-
 
 class NearestSource:
     """Finds the line most similar to another by the cosine of their character n-gram counts, rare n-grams weighing more.
@@ -58,18 +56,16 @@ class NearestSource:
         return Counter(line[at : at + n] for n in self._orders for at in range(len(line) - n + 1))
 
 
-def nearest_copy_bleu(
-    train: Iterable[tuple[str, str]], test: Iterable[tuple[str, str]], target_language: str | None
-) -> BLEUScore:
+def nearest_copy_bleu(train: Iterable[tuple[str, str]], test: Iterable[tuple[str, str]], tokenizer: str) -> BLEUScore:
     """Corpus BLEU of copying: each test source is answered with the target of the nearest training source.
 
     Args:
         train, test: (source, target) lines.
-        target_language: decides how BLEU cuts text into words, as metrics=translation does.
+        tokenizer: how BLEU cuts text into words, in sacrebleu's names.
     """
     sources, targets = zip(*train, strict=True)
     nearest = NearestSource(sources)
     pairs = list(test)
     copies = [targets[nearest.find(source)] for source, _ in pairs]
-    metric = BLEU(tokenize=TranslationMetrics().bleu_tokenizer(target_language))
+    metric = BLEU(tokenize=tokenizer)
     return metric.corpus_score(copies, [[target for _, target in pairs]])

@@ -30,10 +30,10 @@ _DIGITS = 12  # of a score: exp(log(100)) is not quite 100
 class _OfWords:
     """A reward that compares words.
 
-    tokenizer: how text is cut into words; auto follows the target language. target_language: ISO 639-1 code; None: unknown.
+    tokenizer: how text is cut into words; auto follows the target language. target_language: a tag; None: unknown.
 
     Raises:
-        RequestError: the tokenizer asked for is not installed.
+        RequestError: as word_tokenizer.
     """
 
     tokenizer: WordTokenizer = "auto"

@@ -3,7 +3,7 @@
 The numbers and signatures are sacrebleu's own, to the last decimal; only the resampling is ours (metrics/bootstrap.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -15,9 +15,9 @@ from sacrebleu.metrics.base import Metric
 from seqgen_cli.hints import NEUTRAL
 from seqgen_cli.metrics.base import Figure, check_parallel
 from seqgen_cli.metrics.bootstrap import interval
-from seqgen_cli.metrics.word_tokenizers import WordTokenizer, word_tokenizer
+from seqgen_cli.metrics.word_tokenizers import WordTokenizer, misfit, splits_characters, word_tokenizer
 
-_CHARACTER_LANGUAGES = frozenset({"ja", "zh"})  # TER splits their characters (sacrebleu's asian support)
+_SETTING = "metrics.tokenizer"
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,13 @@ class TranslationMetrics:
     seed: Annotated[int, Ge(0), NEUTRAL] = 12345
 
     def bleu_tokenizer(self, target_language: str | None) -> str:
-        """The tokenizer that BLEU uses for this language (an ISO 639-1 code; None: unknown).
+        """The tokenizer that BLEU uses for this language; arguments and errors as of `word_tokenizer`."""
+        return word_tokenizer(self.tokenizer, target_language, _SETTING)
 
-        Raises:
-            RequestError: the tokenizer asked for is not installed.
-        """
-        return word_tokenizer(self.tokenizer, target_language, "metrics.tokenizer")
+    def misfit(self, target_language: str | None, references: Iterable[str]) -> str | None:
+        """What to say where BLEU is asked for and would find next to no words in the references."""
+        told = misfit(self.bleu_tokenizer(target_language), references) if "bleu" in self.names else None
+        return told and f"BLEU is not to be trusted: {told} Set {_SETTING}, or the data's target language."
 
     def compute(
         self,
@@ -58,11 +59,11 @@ class TranslationMetrics:
         Args:
             hypotheses: the system's L lines.
             references: one or more complete references, each of L lines.
-            target_language: ISO 639-1 code; decides the tokenizer where it is auto.
+            target_language: a tag such as ja or zh_Hans; decides the tokenizer where it is auto.
             bootstrap: resamples, in place of the setting (0 during training: no interval).
 
         Raises:
-            RequestError: nothing to score, or references of another length.
+            RequestError: nothing to score, references of another length, or a language that auto does not know.
         """
         check_parallel(hypotheses, references)
         resamples = self.bootstrap if bootstrap is None else bootstrap
@@ -74,7 +75,7 @@ class TranslationMetrics:
             return BLEU(tokenize=self.bleu_tokenizer(target_language), force=True)
         if name == "chrf":
             return CHRF()
-        by_character = target_language in _CHARACTER_LANGUAGES
+        by_character = splits_characters(self.tokenizer, target_language, _SETTING)  # sacrebleu's asian support
         return TER(normalized=by_character, asian_support=by_character)
 
     def _figure(self, metric: Metric, hypotheses: Sequence[str], references: Sequence[Sequence[str]], resamples: int) -> Figure:

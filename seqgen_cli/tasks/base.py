@@ -133,6 +133,14 @@ class Task(ABC):
         """The names of all that `validation` measures, for a misspelt trainer.best_metric; None: not known beforehand."""
         return None
 
+    def try_figures(self, config: Any) -> None:
+        """Measure what is no text of the data's, so that metrics refuse now what they would refuse at the first validation.
+
+        Raises:
+            RequestError: they do.
+        """
+        return
+
     def higher_is_better(self, metric: str) -> bool:
         """Whether a larger value of one of the validation's figures is the better one.
 

@@ -159,7 +159,7 @@ def test_the_phrasebook_comes_with_the_bleu_of_copying(run, monkeypatch):
     sizes = ["data.train_size=40", "data.valid_size=5", "data.test_size=5"]
     first = run.evaluate(*quick, *sizes)["copy_bleu"]
     splits = Phrasebook(train_size=40, valid_size=5, test_size=5).splits()
-    assert first == nearest_copy_bleu(splits["train"], list(splits["test"])[:3], "en").score
+    assert first == nearest_copy_bleu(splits["train"], list(splits["test"])[:3], "13a").score
     monkeypatch.setattr(
         "seqgen_cli.tasks.translate.evaluation.nearest_copy_bleu", None
     )  # the second time it is found in the cache
@@ -191,8 +191,8 @@ def test_files_are_scored_without_a_model(tmp_path, capsys):
     assert err == ""
 
 
-def test_the_reference_s_ending_or_target_language_chooses_the_tokenizer(tmp_path):
-    for name in ("hyp", "ref.ja", "ref.txt"):
+def test_the_reference_s_ending_or_target_language_chooses_the_tokenizer(tmp_path, capsys):
+    for name in ("hyp", "ref.ja", "ref.txt", "ref.ja_JP", "ref.jpn"):
         (tmp_path / name).write_text("駅はどこにありますか。\n", encoding="utf-8")
 
     def signature(*overrides):
@@ -200,7 +200,10 @@ def test_the_reference_s_ending_or_target_language_chooses_the_tokenizer(tmp_pat
         return evaluation.run(config)["bleu_signature"]
 
     assert "tok:ja-mecab" in signature(f"ref={tmp_path}/ref.ja")
+    assert "tok:ja-mecab" in signature(f"ref={tmp_path}/ref.ja_JP") and "tok:ja-mecab" in signature(f"ref={tmp_path}/ref.jpn")
+    capsys.readouterr()
     assert "tok:13a" in signature(f"ref={tmp_path}/ref.txt")
+    assert "13a cuts at spaces" in " ".join(capsys.readouterr().out.split())
     assert "tok:ja-mecab" in signature(f"ref={tmp_path}/ref.txt", "target_language=ja")
 
 

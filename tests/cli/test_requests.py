@@ -200,6 +200,21 @@ def test_a_wrong_request_is_refused_in_a_sentence(line: str, message: str, capsy
     assert list(tmp_path.iterdir()) == [], "a refused request leaves nothing behind"
 
 
+@pytest.mark.parametrize("objective", [[], ["objective=reinforce", "trainer.decode_limit=0"]])
+def test_a_target_language_that_is_none_is_refused_before_data_are_read(objective, capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "valid"):
+        for language in ("en", "jp"):
+            Path(f"{split}.{language}").write_text("a line\n")
+    words = ["train", "data=text", "data.source_language=en", "data.target_language=jp", "data.train=train", "data.valid=valid"]
+    assert main([*words, *objective, "--dry-run"]) == 2
+    err = capsys.readouterr().err
+    setting = "objective.reward.tokenizer" if objective else "metrics.tokenizer"
+    assert f"'jp' names no language, so {setting}=auto" in err and "Did you mean ja?" in err and err.count("\n") == 1
+    assert not Path("runs").exists()
+    config_of("train", [*words[1:], *objective, f"{setting}=ja-mecab"])  # what the message advises
+
+
 def test_training_without_a_split_to_validate_on_is_refused(capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a.txt").write_text("a line\n")

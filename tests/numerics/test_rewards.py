@@ -71,6 +71,11 @@ def test_japanese_is_cut_into_words_as_evaluation_cuts_it():
     expected = [truth.sentence_score(h, [r]).score / 100 for h, r in zip(JAPANESE_OUTPUTS, JAPANESE, strict=True)]
     reward = SentenceBleu(target_language="ja")(JAPANESE_OUTPUTS, JAPANESE)
     np.testing.assert_allclose(reward, expected, rtol=0, atol=1e-11)
+    for tag in ("ja_JP", "jpn", "JA"):
+        assert SentenceBleu(target_language=tag)(JAPANESE_OUTPUTS, JAPANESE) == reward
+    with pytest.raises(RequestError, match=r"'jp' names no language, so objective\.reward\.tokenizer=auto"):
+        SentenceBleu(target_language="jp")
+    assert SentenceBleu("ja-mecab", "jp")(JAPANESE_OUTPUTS, JAPANESE) == reward
     assert 0 < max(expected) < 1 and max(SentenceBleu(target_language="en")(JAPANESE_OUTPUTS, JAPANESE)) == 0
 
 

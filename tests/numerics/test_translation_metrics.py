@@ -1,6 +1,8 @@
 """BLEU, chrF, TER and their intervals against sacrebleu's own objects and a naive resampling."""
 
 import random
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from scipy.stats import norm
 from seqgen_cli.errors import RequestError
 from seqgen_cli.metrics.base import higher_is_better
 from seqgen_cli.metrics.bootstrap import holm, interval, paired_differences, resampled_sums, two_sided_p
+from seqgen_cli.metrics.languages import of_file
 from seqgen_cli.metrics.translation import TranslationMetrics
 
 JAPANESE = ["駅はどこですか。", "私は学生です。", "コーヒーを二つください。", "明日は雨が降るでしょう。", ""]
@@ -116,8 +119,14 @@ def test_holms_correction_on_his_rule():
 
 @pytest.mark.parametrize(
     ("language", "setting", "expected"),
-    [("ja", "auto", "ja-mecab"), ("zh", "auto", "zh"), ("en", "auto", "13a"), (None, "auto", "13a"), ("ja", "char", "char")]
-    + [(written_without_spaces, "auto", "char") for written_without_spaces in ("th", "lo", "km", "my")],
+    [(None, "auto", "13a"), ("ja", "char", "char"), ("jp", "char", "char")]
+    + [(tag, "auto", "ja-mecab") for tag in ("ja", "JA", "jpn", "ja_JP", "ja-JP", "jpn_Jpan", "Ja-jpan-JP")]
+    + [(tag, "auto", "zh") for tag in ("zh", "zh_Hans", "zh-TW", "ZHO", "chi", "cmn", "yue", "wuu", "zho_Hant", "lzh")]
+    + [(tag, "auto", "13a") for tag in ("en", "eng", "EN_us", "pt-BR", "de-DE-1996", "zh_Latn", "ja-Latn", "kr", "deu_Latn")]
+    + [
+        (written_without_spaces, "auto", "char")
+        for written_without_spaces in ("th", "lo", "km", "my", "tha", "lo_LA", "bur", "shn", "bo")
+    ],
 )
 def test_tokenizer_follows_the_target_language(language, setting, expected):
     metrics = TranslationMetrics(names=["bleu"], tokenizer=setting, bootstrap=0)
@@ -128,6 +137,47 @@ def test_tokenizer_follows_the_target_language(language, setting, expected):
     assert f"tok:{expected}" in figure.signature
 
 
+@pytest.mark.parametrize(
+    ("tag", "meant"), [("jp", " Did you mean ja?"), ("cn", " Did you mean zh?"), ("xx", ""), ("japanese", ""), ("ja.utf8", "")]
+)
+def test_a_tag_that_names_no_language_is_refused_unless_the_tokenizer_is_named(tag, meant):
+    told = rf"'{tag}' names no language, so metrics\.tokenizer=auto .*words\.{re.escape(meant)} Use a tag"
+    for name in ("bleu", "ter"):
+        metrics = TranslationMetrics(names=[name], bootstrap=0)
+        with pytest.raises(RequestError, match=told):
+            metrics.compute(["a"], [["a"]], tag)
+        for tokenizer in ("13a", "char"):  # what the message advises
+            replace(metrics, tokenizer=tokenizer).compute(["a"], [["a"]], tag)
+    assert TranslationMetrics(names=["chrf"], bootstrap=0).compute(["a"], [["a"]], tag)["chrf"].value == 100
+
+
+def test_text_without_spaces_that_is_cut_at_spaces_is_said():
+    metrics = TranslationMetrics()
+    assert "char" not in metrics.misfit(None, JAPANESE) and "13a cuts at spaces" in metrics.misfit(None, JAPANESE)
+    assert "none cuts at spaces" in replace(metrics, tokenizer="none").misfit("ja", JAPANESE)
+    for language in ("ja", "zh", "th"):
+        assert metrics.misfit(language, JAPANESE) is None
+    assert metrics.misfit("en", ["An ordinary sentence, with the word 駅 in it.", "Größe", ""]) is None
+    assert metrics.misfit("ko", ["안녕하세요 여러분"]) is None and metrics.misfit("en", []) is None
+    assert replace(metrics, names=["chrf"]).misfit("en", JAPANESE) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "language"),
+    [
+        ("a/test.ja", "ja"),
+        ("a.JA.gz", "JA"),
+        ("a.ja_JP", "ja_JP"),
+        ("a.zh_Hans.gz", "zh_Hans"),
+        ("b.jpn", "jpn"),
+        ("b.cmn", "cmn"),
+    ]
+    + [(name, None) for name in ("a.txt", "ref", "a.raw", "a.tok", "a.gz", "a.v1", "ja/test", "a.xx", "a.ja.txt")],
+)
+def test_a_file_s_ending_names_its_language(name, language):
+    assert of_file(name) == language
+
+
 def test_without_the_dictionary_auto_cuts_characters_and_a_named_one_is_refused(monkeypatch):
     monkeypatch.setattr("seqgen_cli.metrics.word_tokenizers.importlib.util.find_spec", lambda name: None)
     assert TranslationMetrics().bleu_tokenizer("ja") == "char"
@@ -135,7 +185,7 @@ def test_without_the_dictionary_auto_cuts_characters_and_a_named_one_is_refused(
         TranslationMetrics(tokenizer="ja-mecab").bleu_tokenizer("ja")
 
 
-@pytest.mark.parametrize("language", ["ja", "zh"])
+@pytest.mark.parametrize("language", ["ja", "zh", "ja_JP", "zho_Hant"])
 def test_ter_of_a_language_without_spaces_sees_more_than_one_word_a_sentence(language):
     figure = TranslationMetrics(names=["ter"], bootstrap=0).compute(JAPANESE, [JAPANESE_REFERENCES], language)["ter"]
     truth = sacrebleu.TER(normalized=True, asian_support=True)

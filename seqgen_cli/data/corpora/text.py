@@ -62,7 +62,7 @@ class TextCorpus:
     or as `{target: b.txt}`.
 
     Args:
-        source_language, target_language: language codes ("ja", "en"): the files' endings, and what metrics go by. Without
+        source_language, target_language: language tags ("ja", "zh_Hans"): the files' endings, and what metrics go by. Without
             a source language there is one side, and prefixes alone need the target's.
         train, valid, test: one corpus or a list of corpora, read one after the other; None = no such split.
         weights: one number, 0.001 to 1000, for each corpus of `train`: how many times an epoch passes over it. A fraction is

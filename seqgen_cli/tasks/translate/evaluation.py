@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from seqgen_cli.data.corpora.phrasebook.corpus import Phrasebook
 from seqgen_cli.data.prepare import store
 from seqgen_cli.errors import RequestError, join_and
 from seqgen_cli.metrics.base import Figure
+from seqgen_cli.metrics.languages import of_file
 from seqgen_cli.metrics.nearest_copy import nearest_copy_bleu
 from seqgen_cli.metrics.perplexity import Likelihood
 from seqgen_cli.metrics.translation import TranslationMetrics
@@ -44,11 +44,11 @@ def score_files(config: Config) -> dict[str, Any]:
                 f"{config.hyp} has {len(hypotheses):,} lines but {path} has {len(lines):,}: "
                 "each translation needs its reference on the same line."
             )
-    language = config.target_language or _ending(paths[0])
+    language = config.target_language or of_file(paths[0])
     metrics = config.metrics
     scores = metrics.compute(hypotheses, references, language)
     title = f"{config.hyp} against {', '.join(paths)}: {len(hypotheses):,} sentences"
-    show_figures(title, scores, metrics, ".2f", notes=_notes(metrics, scores, language))
+    show_figures(title, scores, metrics, ".2f", notes=_notes(metrics, scores, language, references[0]))
     return {"sentences": len(hypotheses), **flat(scores)}
 
 
@@ -61,13 +61,14 @@ def evaluate(config: Config) -> dict[str, Any]:
     whole = evaluation_config(translator.config, config)
     corpus: Corpus = whole.corpus
     sources, references = _lines(corpus, config.split, config.limit)
+    metrics.compute(["a"], [["a"]], corpus.target_language, bootstrap=0)  # refuses now what it would refuse after hours
     measured = _measure(translator, runtime, sources, references)
     if not runtime.is_main:
         return {}
     scores = metrics.compute(measured.texts, [references], corpus.target_language)
-    baseline = _baseline(corpus, config.split, config.limit, runtime.cache_folder)
+    baseline = _baseline(corpus, config, runtime.cache_folder)
     place = _write(config, whole, translator.folder, measured.texts)
-    notes = [*_notes(metrics, scores, corpus.target_language), *([f"Translations: {place}"] if place else [])]
+    notes = [*_notes(metrics, scores, corpus.target_language, references), *([f"Translations: {place}"] if place else [])]
     title = f"{translator.folder}: {config.split}, {len(sources):,} sentences"
     show_figures(title, scores, metrics, ".2f", [*_copy_rows(baseline), *_measured_rows(measured)], notes)
     kept = {"translations": str(place)} if place else {}
@@ -131,27 +132,22 @@ def _write(config: Config, whole: Config, checkpoint: Path, texts: Sequence[str]
     return path
 
 
-def _baseline(corpus: Corpus, split: str, limit: int | None, cache: Path) -> dict[str, float]:
+def _baseline(corpus: Corpus, config: Config, cache: Path) -> dict[str, float]:
     """BLEU of copying the translation of the nearest training sentence: what remembering alone earns on the phrasebook.
 
     The search takes seconds, so its result is kept in the cache.
     """
+    split, limit, tokenizer = config.split, config.limit, config.metrics.bleu_tokenizer(corpus.target_language)
     if not isinstance(corpus, Phrasebook) or split == "train":
         return {}
 
     def search(folder: Path) -> None:
         splits = corpus.splits()
-        score = nearest_copy_bleu(splits["train"], islice(splits[split], limit), corpus.target_language)
+        score = nearest_copy_bleu(splits["train"], islice(splits[split], limit), tokenizer)
         (folder / "bleu.json").write_text(json.dumps(score.score), encoding="utf-8")
 
-    folder = store.once(cache / f"copy-{store.key(corpus.fingerprint(), split, limit)}", search, _log.info)
+    folder = store.once(cache / f"copy-{store.key(corpus.fingerprint(), split, limit, tokenizer)}", search, _log.info)
     return {"copy_bleu": json.loads((folder / "bleu.json").read_text(encoding="utf-8"))}
-
-
-def _ending(path: str) -> str | None:
-    """The language that a file's ending names: corpus/test.ja.gz -> ja."""
-    found = re.search(r"\.([a-z]{2})(\.gz)?$", path)
-    return found[1] if found else None
 
 
 def _copy_rows(baseline: Mapping[str, float]) -> list[list[str]]:
@@ -168,9 +164,11 @@ def _measured_rows(measured: _Measured) -> list[list[str]]:
     ]
 
 
-def _notes(metrics: TranslationMetrics, scores: Mapping[str, Figure], language: str | None) -> list[str]:
+def _notes(
+    metrics: TranslationMetrics, scores: Mapping[str, Figure], language: str | None, references: Sequence[str]
+) -> list[str]:
     """Each metric's signature, and how BLEU cut the text."""
     notes = [f"{figure.name}: {figure.signature}" for figure in scores.values()]
     if "bleu" in scores:
         notes.append(f"BLEU's words: {metrics.bleu_tokenizer(language)} (target language {language or 'unknown'})")
-    return notes
+    return notes + ([told] if (told := metrics.misfit(language, references)) else [])

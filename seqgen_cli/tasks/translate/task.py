@@ -84,8 +84,11 @@ class Translating(Task):
 
     def figures(self, config: Any) -> list[str] | None:
         found = evaluated(config)
-        decoded = config.trainer.decode_limit != 0 and not missing_members(config.model.cls, Generator)
-        return [*found, *config.metrics.names] if found is not None and decoded else found
+        return [*found, *config.metrics.names] if found is not None and _decodes(config) else found
+
+    def try_figures(self, config: Any) -> None:
+        if _decodes(config):
+            config.metrics.compute(["a"], [["a"]], config.corpus.target_language, bootstrap=0)
 
     def largest(self, config: Any) -> tuple[int, int] | None:
         source, target = largest(config, "source"), largest(config, "target")
@@ -104,6 +107,11 @@ class Translating(Task):
 
     def open(self, config: Any, runtime: Runtime) -> Translator:
         return open_translator(config.ckpt, runtime, config.trust, config.decoding, config.batch_tokens, config.max_source_tokens)
+
+
+def _decodes(config: Any) -> bool:
+    """Whether validation translates."""
+    return config.trainer.decode_limit != 0 and not missing_members(config.model.cls, Generator)
 
 
 def _has_source(corpus: type, settings: Mapping[str, Any]) -> bool:

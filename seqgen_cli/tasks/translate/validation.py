@@ -1,5 +1,6 @@
 """Validation of a model that translates: the likelihood of the split, and translations of part of it."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from seqgen_cli.metrics.translation import TranslationMetrics
 from seqgen_cli.models.base import Generator
 from seqgen_cli.tasks.translate.translator import Translator
 from seqgen_cli.tasks.validation import Trained, Validation
+
+_log = logging.getLogger(__name__)
 
 
 class TranslatorValidation(Validation):
@@ -32,6 +35,10 @@ class TranslatorValidation(Validation):
         self.scored = len(scored)
         self.decoded = [*scored, *sorted(set(shown) - set(scored))]
         self.shown = [self.decoded.index(row) for row in shown]
+        if self.scored and isinstance(metrics, TranslationMetrics) and self.runtime.is_main:
+            some = self.dataset.target_lines(self.decoded[: self.scored])
+            if told := metrics.misfit(self.prepared.target_language, some):
+                _log.warning(told)
 
     def quality(self, place: Path) -> dict[str, float]:
         """Decode, score by the run's metrics, and write the samples to `place`. More samples change no score."""
