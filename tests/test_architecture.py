@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "layers": "",
         "metrics": "",
         "report": "",
-        "data": "layers",
+        "data": "layers metrics.translation",
         "models": "layers data.batch",
         "outputs": "layers",
         "decoding": "layers data.batch models.base outputs.base",

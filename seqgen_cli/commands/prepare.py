@@ -57,5 +57,7 @@ def _figures(prepared: Prepared, noun: str, classes: Mapping[str, Mapping[str, i
         "target_vocab_size": prepared.target_tokenizer.vocab_size,
         **sizes,
         **{f"{name}_unknown": rate for name, rate in prepared.unknown_rates.items()},
+        **{f"{name}_changed": trip.changed / max(1, trip.tried) for name, trip in prepared.round_trips.items()},
+        **{f"{name}_bleu_ceiling": trip.bleu for name, trip in prepared.round_trips.items()},
         "report": prepared.report,
     }

@@ -215,6 +215,7 @@ class Prepared:
         fingerprint: a hash of all that a model can see of the data; equal only when training would be.
         report: what was done, in lines for people: rows dropped by each rule, sizes, unknown tokens.
         unknown_rates: of each split, the share of target tokens (`</s>` counted) that the vocabulary does not know.
+        round_trips: of each split, what the target tokenizer gives back of its lines (see data/prepare/round_trip.py).
     """
 
     splits: Mapping[str, Any]
@@ -226,6 +227,7 @@ class Prepared:
     fingerprint: str
     report: list[str]
     unknown_rates: Mapping[str, float] = field(default_factory=dict)
+    round_trips: Mapping[str, Any] = field(default_factory=dict)
 
 
 def spread(count: int, wanted: int) -> Iterator[int]:

@@ -109,7 +109,7 @@ def test_cleaning_one_side(tmp_path: Path) -> None:
     data = prepare(corpus, replace(SMALL, vocab_size=20), rules, tmp_path / "cache")
     assert data.splits["train"].target_lines() == ["a b", "x"]
     assert data.splits["valid"].target_lines() == ["known", ""]
-    assert data.report[-2] == "dropped from train: empty 4; occurs in valid or test 4; exact duplicate 6; too long 2."
+    assert data.report[2] == "dropped from train: empty 4; occurs in valid or test 4; exact duplicate 6; too long 2."
     same = TextCorpus(train=f"{tmp_path}/valid", valid=f"{tmp_path}/valid")
     with pytest.raises(RequestError, match="Cleaning leaves no training line"):
         prepare(same, SMALL, rules, tmp_path / "cache")

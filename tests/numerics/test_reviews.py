@@ -226,6 +226,16 @@ def test_a_cut_leaves_one_text_of_each_class_in_training(tmp_path: Path) -> None
         Reviews(train=written(tmp_path / "s.csv", HEAD + "neg,two\n")).labelled_splits()
 
 
+def test_texts_that_the_encoder_cannot_read_are_said(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    english, other = written(tmp_path / "a.csv", HEAD + "neg,two\n"), written(tmp_path / "b.csv", HEAD + "neg,Где вокзал\n")
+    data = prepare_labelled(Reviews(train=english, valid=english, test=other), WordPieces("tiny"), tmp_path / "cache")
+    of_valid, of_test = (
+        line for split in ("valid", "test") for line in data.report if line.startswith(split) and "pieces" in line
+    )
+    assert "unknown" not in of_valid and "of them unknown to the encoder" in of_test
+
+
 def test_what_was_left_out_is_reported(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers")
     path = written(tmp_path / "r.csv", HEAD + "neg,two\npos,a,b\n,c\npos,three\nneg,four\nneg,e,f\n")

@@ -24,6 +24,7 @@ from seqgen_cli.errors import RequestError
 
 FORMAT = 1  # of the folders in the cache: raise it when what is written into them changes
 _CHUNK = 1024
+_MANY_UNKNOWN = 0.01  # of the word pieces: worth a word
 
 
 def prepare_labelled(
@@ -142,15 +143,17 @@ def _store_pieces(folder: Path, text: Path, splits: Iterable[str], tokenizer: En
 
 def _store_split(folder: Path, split: str, texts: Text, tokenizer: EncoderTokenizer) -> str:
     """Write the ids of a split; its line of the report."""
-    cut = total = longest = 0
+    cut = total = longest = unknown = 0
     with closing(RaggedWriter(folder, f"{split}.ids")) as writer:
         for chunk in chunks(texts, _CHUNK):
             whole = tokenizer.encode_whole(chunk)
             cut += sum(tokenizer.is_cut(ids) for ids in whole)
             rows = [tokenizer.cut(ids) for ids in whole]
+            unknown += sum(int((ids == tokenizer.unk).sum()) for ids in rows)
             lengths = np.fromiter(map(len, rows), np.int64, len(rows))
             total, longest = total + int(lengths.sum()), max(longest, int(lengths.max()))
             writer.append(np.concatenate(rows), lengths)
     kept = {"head": "the beginning", "tail": "the end", "head_tail": "beginning and end"}[tokenizer.truncation]
     shortened = f"; {cut:,} texts ({cut / len(texts):.1%}) cut to {tokenizer.max_length}, {kept} kept" if cut else ""
-    return f"{split}: {total / len(texts):.1f} word pieces a text, the longest {longest}{shortened}."
+    foreign = f"; {unknown / total:.1%} of them unknown to the encoder" if unknown > _MANY_UNKNOWN * total else ""
+    return f"{split}: {total / len(texts):.1f} word pieces a text, the longest {longest}{shortened}{foreign}."

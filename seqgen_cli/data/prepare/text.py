@@ -7,6 +7,7 @@ an example (its line in the text, its lengths), and while cleaning by 8 bytes a 
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -19,6 +20,7 @@ from seqgen_cli.data.corpora.base import SIDES, Corpus, RunningText, running_tex
 from seqgen_cli.data.dataset import Dataset, Prepared, Sampling, open_side, spread
 from seqgen_cli.data.prepare import store, token_store
 from seqgen_cli.data.prepare.cleaning import StandardCleaning
+from seqgen_cli.data.prepare.round_trip import round_trips
 from seqgen_cli.data.prepare.store import Text
 from seqgen_cli.data.prepare.text_store import parts, store_text
 from seqgen_cli.data.prepare.token_store import store_tokens
@@ -26,6 +28,9 @@ from seqgen_cli.data.tokenizers.base import TextTokenizer, TokenizerSettings
 from seqgen_cli.data.tokenizers.pair import load_pair
 from seqgen_cli.errors import RequestError
 
+_log = logging.getLogger(__name__)
+
+_MANY_UNKNOWN = 0.01  # of a split's target tokens: a warning
 FORMAT = 2  # of the folders in the cache: raise it when what is written into them changes
 
 
@@ -67,6 +72,7 @@ def prepare(
     text_key = store.key(FORMAT, corpus.fingerprint(), sorted(splits), repr(cleaning))
     text = store.once(cache / f"text-{text_key}", lambda folder: store_text(folder, splits, cleaning, sides), report)
     notes: list[str] = []
+    trained = known is None
     if known is None:
         known, notes = _trained(tokenizer, sides, text, cache, report)
     by_side = dict(zip(sides, known, strict=True))
@@ -75,8 +81,19 @@ def prepare(
 
     infos = token_store.read_info(tokens)
     lines = notes + [line for name in splits for line in infos[name].report]
+    targets = {name: (Text(text, f"{name}.target"), np.fromfile(tokens / f"{name}.rows", np.int64)) for name in splits}
+    written = round_trips(cache, targets, by_side["target"], corpus.target_language, [tokens_key], report)
+    mends = tokenizer.mends if trained else {cause: "a tokenizer trained on these lines" for cause in ("changed", "unknown")}
+    lines += [told for name, trip in written.items() if (told := trip.told(name, mends))]
     for line in lines:
         report(line)
+    for name in splits:
+        if infos[name].unknown > _MANY_UNKNOWN:
+            way = f" Against that: {mends['unknown']}." if "unknown" in mends else ""
+            _log.warning(
+                f"{name}: {infos[name].unknown:.1%} of the target's tokens are unknown to the tokenizer, so that no model can "
+                f"write them.{way}"
+            )
     sampling = None if tokenizer.sampling is None else Sampling(*tokenizer.sampling, seed)
     weights = {name: parts(rows)[1] for name, rows in splits.items()}
     datasets: dict[str, Dataset | BlockDataset] = {}
@@ -98,6 +115,7 @@ def prepare(
         fingerprint=store.key(tokens_key, weights.get("train"), repr(sampling), *([repr(running)] if running else [])),
         report=lines,
         unknown_rates={name: infos[name].unknown for name in datasets},
+        round_trips={name: written[name] for name in datasets},
     )
 
 

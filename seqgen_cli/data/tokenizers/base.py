@@ -1,6 +1,6 @@
 """What a tokenizer promises, and the settings that make one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -57,6 +57,11 @@ class TokenizerSettings(Protocol):
 
     def training_key(self, sides: Sequence[str]) -> list[object]:
         """What decides the trained tokenizers, besides the corpus."""
+        ...
+
+    @property
+    def mends(self) -> Mapping[str, str]:
+        """The settings that keep target lines from being "changed" by it, and from holding "unknown" tokens, if any would."""
         ...
 
     def given(self, sides: Sequence[str]) -> tuple[TextTokenizer, ...] | None:

@@ -2,8 +2,11 @@
 
 import io
 import re
+import sys
+import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -17,6 +20,7 @@ from seqgen_cli.data.tokenizers.model_file import ModelFile
 from seqgen_cli.errors import RequestError, SeqgenError
 
 _LONGEST = 1000  # characters of a line that train the vocabulary: SentencePiece skips lines above 4,192 bytes
+_COVERAGE = 0.9995  # of the characters of a large set, as SentencePiece's authors advise for Chinese and Japanese
 _THREADS = 8  # fixed, whatever the machine: the vocabulary trained must not depend on it
 _sampling = threading.Lock()  # SentencePiece's random generator is one for the process
 
@@ -80,6 +84,9 @@ class Tokenizer(ModelFile):
         return [self._processor.id_to_piece(int(number)) for number in ids]
 
 
+Normalization = Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "whitespace", "identity"]
+
+
 @dataclass(frozen=True)
 class SentencePiece:
     """How to tokenise: train one model a side, one for both, or use given ones.
@@ -89,9 +96,12 @@ class SentencePiece:
         vocab_size: subwords of each side, special tokens included. A corpus too small for so many gets as many as it has.
         target_vocab_size: the same for the target; None = vocab_size.
         joint: one model for both sides, trained on both together.
-        character_coverage: share of the corpus's characters that get a token; the rest become unknown.
-        normalization: SentencePiece's rule for every line read: nmt_nfkc (NFKC and cleaned white space), nfkc, both with
-            _cf for lower case, or identity.
+        character_coverage: share of the corpus's characters that get a token; the rest become unknown. None = all of them
+            where so many tokens are at most half of the vocabulary, else 0.9995.
+        byte_fallback: 256 of the subwords are bytes, which write every character that has no token: nothing is unknown.
+        normalization: what is done to every line: nmt_nfkc (NFKC, cleaned white space, no joiners), nfkc, both with _cf for
+            lower case, whitespace (every kind of white space is a space), or identity. None = nmt_nfkc for a source, and
+            whitespace for a target and a joint model, which write only what this leaves: NFKC takes full-width signs.
         training_lines: lines that train the vocabulary, drawn evenly from a larger corpus.
         sampling_alpha: subword sampling in training (see Tokenizer.encode_sampled); None = always the best segmentation.
         sampling_nbest: see Tokenizer.encode_sampled.
@@ -103,8 +113,9 @@ class SentencePiece:
     vocab_size: Annotated[int, Ge(8)] = 8000
     target_vocab_size: Annotated[int, Ge(8)] | None = None
     joint: bool = False
-    character_coverage: Annotated[float, Ge(0.98), Le(1)] = 0.9995
-    normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = "nmt_nfkc"
+    character_coverage: Annotated[float, Ge(0.98), Le(1)] | None = None
+    byte_fallback: bool = False
+    normalization: Normalization | None = None
     training_lines: Annotated[int, Ge(1)] = 1_000_000
     sampling_alpha: Annotated[float, Gt(0), Le(1)] | None = None
     sampling_nbest: Annotated[int, Ge(-1)] = -1
@@ -123,10 +134,20 @@ class SentencePiece:
     def sampling(self) -> tuple[float, int] | None:
         return None if self.sampling_alpha is None else (self.sampling_alpha, self.sampling_nbest)
 
+    @property
+    def mends(self) -> dict[str, str]:
+        if self.target_model is not None:
+            trained = "a tokenizer trained on these lines (tokenizer.source_model=null tokenizer.target_model=null)"
+            return {"changed": trained, "unknown": trained}
+        lossless = self._rule("target") in ("whitespace", "identity")
+        mends = {} if lossless else {"changed": "tokenizer.normalization=null"}
+        return mends if self.byte_fallback else {**mends, "unknown": "tokenizer.byte_fallback=true"}
+
     def training_key(self, sides: Sequence[str]) -> list[object]:
         joint = self.joint and len(sides) > 1
         sizes = [self.vocab_size] if joint else [self._size(side) for side in sides]
-        return [self.kind, sizes, joint, self.character_coverage, self.normalization, self.training_lines]
+        bytes_too = ["bytes"] if self.byte_fallback else []
+        return [self.kind, sizes, joint, self.character_coverage, self.normalization, self.training_lines, *bytes_too]
 
     def given(self, sides: Sequence[str]) -> tuple[Tokenizer, ...] | None:
         if self.target_model is None:
@@ -151,31 +172,37 @@ class SentencePiece:
     def _size(self, side: str) -> int:
         return self.target_vocab_size or self.vocab_size if side == "target" else self.vocab_size
 
+    def _rule(self, side: str) -> Normalization:
+        return self.normalization or ("nmt_nfkc" if side == "source" else "whitespace")
+
     def train(self, side: str, lines: Iterable[str]) -> tuple[bytes, str | None]:
         """Train the model of a side ("source", "target" or "joint") on lines; the same lines give the same bytes.
 
         Returns:
             the bytes of the model, and a note when the corpus was too small for the vocabulary asked for.
         """
-        wanted = self._size(side)
+        wanted, lines = self._size(side), [line[:_LONGEST] for line in lines]
         sentencepiece.set_random_generator_seed(1)
         model = io.BytesIO()
         try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=(line[:_LONGEST] for line in lines),
-                model_writer=model,
-                model_type=self.kind,
-                vocab_size=wanted,
-                hard_vocab_limit=False,
-                character_coverage=self.character_coverage,
-                normalization_rule_name=self.normalization,
-                pad_id=0,
-                unk_id=1,
-                bos_id=2,
-                eos_id=3,
-                num_threads=_THREADS,
-                minloglevel=3,
-            )
+            with _rules(self._rule(side)) as (rule, file):
+                sentencepiece.SentencePieceTrainer.train(
+                    sentence_iterator=iter(lines),
+                    model_writer=model,
+                    model_type=self.kind,
+                    vocab_size=wanted,
+                    hard_vocab_limit=False,
+                    character_coverage=self.character_coverage or _coverage(lines, wanted),
+                    byte_fallback=self.byte_fallback,
+                    normalization_rule_name=rule,
+                    normalization_rule_tsv=file,
+                    pad_id=0,
+                    unk_id=1,
+                    bos_id=2,
+                    eos_id=3,
+                    num_threads=_THREADS,
+                    minloglevel=3,
+                )
         except RuntimeError as error:
             raise self._explained(error, side, wanted) from error
         size = _processor(model.getvalue(), side).vocab_size()
@@ -195,6 +222,26 @@ class SentencePiece:
         if "sentences_.empty()" in str(error):
             return RequestError(f"The {side} side has no text to train a tokenizer on.")
         return SeqgenError(f"SentencePiece could not train the {side} tokenizer: {error}")
+
+
+def _coverage(lines: Sequence[str], vocab_size: int) -> float:
+    """Of characters: an alphabet whole, its rare signs too; not each of thousands of characters."""
+    characters: set[str] = set()
+    for line in lines:
+        characters.update(line)
+    return 1.0 if 2 * len(characters) <= vocab_size else _COVERAGE
+
+
+@contextmanager
+def _rules(name: Normalization) -> Iterator[tuple[str, str]]:
+    """A normalization in SentencePiece's words: the name of one of its own, and else a file of rules."""
+    if name != "whitespace":
+        yield name, ""
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rules.tsv"
+        path.write_text("".join(f"{code:X}\t20\n" for code in range(sys.maxunicode) if chr(code).isspace() and code != 0x20))
+        yield "user_defined", str(path)
 
 
 def _processor(model: bytes, name: str) -> sentencepiece.SentencePieceProcessor:

@@ -104,6 +104,10 @@ class Words:
     training_lines: ClassVar[None] = None
     sampling: ClassVar[None] = None
 
+    @property
+    def mends(self) -> dict[str, str]:
+        return {"changed": "tokenizer=sentencepiece", "unknown": "tokenizer=sentencepiece, or tokenizer.min_count=1"}
+
     def training_key(self, sides: Sequence[str]) -> list[object]:
         return [self.kind, self.min_count, self.max_size, self.lowercase, self.joint and len(sides) > 1]
 

@@ -17,6 +17,7 @@ from seqgen_cli.data.corpora.base import Corpus
 from seqgen_cli.data.corpora.lines import read_lines
 from seqgen_cli.data.corpora.phrasebook.corpus import Phrasebook
 from seqgen_cli.data.prepare import store
+from seqgen_cli.data.prepare.round_trip import round_trip
 from seqgen_cli.errors import RequestError, join_and
 from seqgen_cli.metrics.base import Figure
 from seqgen_cli.metrics.languages import of_file
@@ -68,7 +69,9 @@ def evaluate(config: Config) -> dict[str, Any]:
     scores = metrics.compute(measured.texts, [references], corpus.target_language)
     baseline = _baseline(corpus, config, runtime.cache_folder)
     place = _write(config, whole, translator.folder, measured.texts)
-    notes = [*_notes(metrics, scores, corpus.target_language, references), *([f"Translations: {place}"] if place else [])]
+    written = round_trip(references, translator.target_tokenizer, corpus.target_language).told(config.split)
+    notes = [*_notes(metrics, scores, corpus.target_language, references), *([written] if written else [])]
+    notes += [f"Translations: {place}"] if place else []
     title = f"{translator.folder}: {config.split}, {len(sources):,} sentences"
     show_figures(title, scores, metrics, ".2f", [*_copy_rows(baseline), *_measured_rows(measured)], notes)
     kept = {"translations": str(place)} if place else {}
