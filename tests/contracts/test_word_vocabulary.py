@@ -33,8 +33,10 @@ def vocabulary(lines: list[str], **choices: object) -> WordVocabulary:
         ('He said "no" and "well-made".', 'He|said|"|no|"|and|"|well|-|made|"|.', None),
         ("$5, 20% & the '70s'", "$|5|,|20|%|&|the|'|70s|'", "$5, 20% & the' 70s'"),
         ("私はTシャツを着た。「3.5」", "私|は|T|シ|ャ|ツ|を|着|た|。|「|3.5|」", None),
-        ("한국어 नमस्ते cafe\u0301", "한국어|नमस्ते|café", "한국어 नमस्ते café"),
-        ("ｆｕｌｌ　ｗｉｄｔｈ ﬁne…", "full|width|fine|.|.|.", "full width fine..."),
+        ("한국어 नमस्ते cafe\u0301", "한국어|नमस्ते|cafe\u0301", None),
+        ("ｆｕｌｌ ｗｉｄｔｈ ﬁne", "ｆｕｌｌ|ｗｉｄｔｈ|ﬁne", None),
+        ("駅は１０番線？ええ！（ＡＢ）", "駅|は|１０|番|線|？|え|え|！|（|ＡＢ|）", None),
+        ("می\u200cخواهم، کتاب\u200cها؟", "می\u200cخواهم|،|کتاب\u200cها|؟", None),
         ("a <unk> b", "a|<unk>|b", None),
         ("  \t ", "", ""),
     ],
@@ -43,6 +45,34 @@ def test_what_a_word_is_and_how_it_is_written_again(line: str, words: str, back:
     assert split(line) == (words.split("|") if words else [])
     known = vocabulary([line, "x"])
     assert known.decode(known.encode([line])) == [line if back is None else back]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("한국어 नमस्ते cafe\u0301", "한국어|नमस्ते|café"),
+        ("ｆｕｌｌ　ｗｉｄｔｈ ﬁne…", "full|width|fine|.|.|."),
+        ("駅は１０番線？", "駅|は|10|番|線|?"),
+    ],
+)
+def test_sources_are_brought_to_nfkc_and_targets_kept(line: str, words: str) -> None:
+    assert split(line, nfkc=True) == words.split("|") != split(line)
+    source, target = (WordVocabulary(Words(min_count=1).train(side, [line])[0]) for side in ("source", "target"))
+    assert set(source.pieces(range(4, source.vocab_size))) == set(words.split("|"))
+    assert set(target.pieces(range(4, target.vocab_size))) == set(split(line))
+    assert source.unk not in source.encode([line])[0] and target.unk not in target.encode([line])[0]
+    for setting, nfkc in (("nfkc", True), ("none", False)):
+        for side in ("source", "target", "joint"):
+            model = Words(min_count=1, normalization=setting).train(side, [line])[0]  # type: ignore[arg-type]
+            assert set(json.loads(model)["words"]) == set(split(line, nfkc=nfkc))
+
+
+def test_a_vocabulary_of_the_first_format_reads_as_it_did() -> None:
+    """NFKC always, and a joiner is a word."""
+    old = {"format": "seqgen words 1", "lowercase": True, "words": ["full", "می", "\u200c", "خواهم", "می\u200cخواهم"]}
+    assert WordVocabulary(json.dumps(old).encode()).encode(["Ｆｕｌｌ می\u200cخواهم"])[0].tolist() == [4, 5, 6, 7]
+    new = {**old, "format": "seqgen words 2", "nfkc": False}
+    assert WordVocabulary(json.dumps(new).encode()).encode(["full می\u200cخواهم"])[0].tolist() == [4, 8]
 
 
 def test_known_words_are_the_frequent_ones_in_order() -> None:
@@ -107,13 +137,14 @@ def test_the_same_vocabulary_after_a_file_and_in_another_process(tmp_path: Path)
         assert loaded[1].fingerprint == target.fingerprint and loaded[1].pieces([4]) == target.pieces([4])
 
 
-GOOD = {"format": "seqgen words 1", "lowercase": False, "words": ["a", "b"]}
+GOOD = {"format": "seqgen words 2", "lowercase": False, "nfkc": True, "words": ["a", "b"]}
 
 
 @pytest.mark.parametrize(
     "content",
     [b"\xff", b"[" * 100_000, b"[]", b"3", *(json.dumps({**GOOD, **bad}).encode() for bad in (
-        {"format": "x"}, {"lowercase": 1}, {"words": "ab"}, {"words": ["a", 3]}, {"words": ["a", ""]}, {"words": ["a b"]},
+        {"format": "x"}, {"lowercase": 1}, {"nfkc": None},
+        {"words": "ab"}, {"words": ["a", 3]}, {"words": ["a", ""]}, {"words": ["a b"]},
         {"words": ["a", "a"]}, {"words": ["<s>"]}, {"words": ["\ud800"]},
     ))],
 )  # fmt: skip

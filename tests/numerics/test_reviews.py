@@ -155,7 +155,7 @@ def test_quoted_fields_of_a_tsv_read_as_text_are_counted(tmp_path: Path) -> None
     """Those that pandas quotes; data.quoting=true, which the note advises, reads them."""
     path = written(tmp_path / "r.tsv", 'label\ttext\npos\t"a ""good"" one"\npos\tplain\n')
     corpus = Reviews(test=path)
-    assert list(corpus.labelled_splits()["test"])[0][0] == '"a ""good"" one"'
+    assert corpus.labelled_splits()["test"][0][0] == '"a ""good"" one"'
     assert "1 text in quotes" in corpus.notes[0] and "data.quoting=true" in corpus.notes[0]
     assert read(path, quoting=True) == [('a "good" one', "pos"), ("plain", "pos")]
 
