@@ -83,7 +83,7 @@ def prepare(
     lines = notes + [line for name in splits for line in infos[name].report]
     targets = {name: (Text(text, f"{name}.target"), np.fromfile(tokens / f"{name}.rows", np.int64)) for name in splits}
     written = round_trips(cache, targets, by_side["target"], corpus.target_language, [tokens_key], report)
-    mends = tokenizer.mends if trained else {cause: "a tokenizer trained on these lines" for cause in ("changed", "unknown")}
+    mends = tokenizer.mends if trained else dict.fromkeys(("changed", "unknown"), "a tokenizer trained on these lines")
     lines += [told for name, trip in written.items() if (told := trip.told(name, mends))]
     for line in lines:
         report(line)
