@@ -1,6 +1,5 @@
 """seqgen classify: texts in, their labels out, in the same order."""
 
-import json
 import logging
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import Any, TextIO
 
 from seqgen_cli.config import build
 from seqgen_cli.config.checked import Config
+from seqgen_cli.report.tables import to_json
 from seqgen_cli.tasks.classify.classifier import Classification
 from seqgen_cli.tasks.classify.task import TASK
 from seqgen_cli.tasks.lines import check_files, decoded_lines, given, line_count, opened_input, opened_output, prompted, summary
@@ -55,7 +55,7 @@ def _write(target: TextIO, text: str, found: Classification, top: int, as_json: 
     if as_json:
         ranking = {label: round(probability, 6) for label, probability in best}
         row = {"text": text, "label": found.label, "probability": found.probability, "top": ranking, "cut": found.cut}
-        target.write(json.dumps(row, ensure_ascii=False) + "\n")
+        target.write(to_json(row) + "\n")
     else:
         target.write("\t".join(f"{label}\t{probability:.6f}" for label, probability in best) + "\n")
     target.flush()

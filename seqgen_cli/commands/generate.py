@@ -1,6 +1,5 @@
 """seqgen generate: text from a language model, after a prompt or from nothing, in the order of the prompts."""
 
-import json
 import logging
 import sys
 import time
@@ -14,6 +13,7 @@ from seqgen_cli.config import build
 from seqgen_cli.config.checked import Config
 from seqgen_cli.config.listing import read_settings
 from seqgen_cli.errors import RequestError
+from seqgen_cli.report.tables import to_json
 from seqgen_cli.tasks.generate.generator import Generation
 from seqgen_cli.tasks.generate.task import TASK
 from seqgen_cli.tasks.lines import check_files, decoded_lines, given, line_count, opened_input, opened_output, summary
@@ -72,5 +72,5 @@ def _write(target: TextIO, generation: Generation, as_json: bool) -> None:
     for text in generation.n_best:
         row = {"prompt": generation.prompt, "text": text.text, "log_prob": text.log_prob}
         row |= {"tokens": text.tokens, "truncated": text.truncated}
-        target.write((json.dumps(row, ensure_ascii=False) if as_json else text.text) + "\n")
+        target.write((to_json(row) if as_json else text.text) + "\n")
     target.flush()

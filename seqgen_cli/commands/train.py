@@ -8,10 +8,12 @@ from typing import Any
 
 from seqgen_cli.config import build
 from seqgen_cli.config.checked import Config
+from seqgen_cli.errors import counted
+from seqgen_cli.report.tables import write_figures
 from seqgen_cli.runtime import process
 from seqgen_cli.training import dry_run
 from seqgen_cli.training.averaging import average_best
-from seqgen_cli.training.journal import curves, finite
+from seqgen_cli.training.journal import curves
 from seqgen_cli.training.session import Session
 from seqgen_cli.training.signals import InterruptedTrainingError, Interruption, StoppedError
 from seqgen_cli.training.start import Start
@@ -61,6 +63,9 @@ def _train(session: Session, interruption: Interruption) -> None:
             if trainer.save_every and loop.update % trainer.save_every == 0 and session.validated != loop.update:
                 session.save()
             stop_if_asked()
+        if session.out_of_patience and not session.spent:
+            watch = session.watch
+            _log.info(f"Stopped: {watch.metric} has not been better in {counted(watch.bad, 'validation')} (trainer.patience).")
     except InterruptedTrainingError:
         folder = session.save()
         raise StoppedError(
@@ -87,7 +92,7 @@ def _finish(session: Session) -> dict[str, Any]:
         if session.runtime.is_main:
             if session.trainer.plots:
                 curves(session.journal.path, run / "plots")
-            place.write_text(json.dumps(finite(result), indent=1) + "\n", encoding="utf-8")
+            write_figures(place, result)
     if session.runtime.is_main:
         _summarise(run, result, watch.metric)
     return result

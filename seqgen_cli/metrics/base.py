@@ -1,5 +1,6 @@
 """A measured number, and which way is better; and what scores single outputs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,7 +27,9 @@ class Figure:
 
     def interval(self, form: str = ".2f") -> str:
         """`[low, high]`, by default with two decimals, or nothing."""
-        return "" if self.low is None or self.high is None else f"[{self.low:{form}}, {self.high:{form}}]"
+        if self.low is None or self.high is None or math.isnan(self.low):
+            return ""
+        return f"[{self.low:{form}}, {self.high:{form}}]"
 
 
 class Reward(Protocol):

@@ -6,7 +6,7 @@ once for all resamples.
 Shapes: N examples, C classes, R resamples, G groups of equal scores.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -51,7 +51,7 @@ class ClassificationMetrics:
     seed: Annotated[int, Ge(0), NEUTRAL] = 12345
 
     def compute(self, log_probs_NC: np.ndarray, labels_N: np.ndarray, bootstrap: int | None = None) -> dict[str, Figure]:
-        """One Figure for each name.
+        """One Figure for each name; nan for what means nothing on these labels (see `undefined`).
 
         Args:
             log_probs_NC: natural log p of each class. labels_N: the true classes.
@@ -73,6 +73,20 @@ class ClassificationMetrics:
         ends = self._intervals(metrics, len(labels_N), resamples)
         return {name: Figure(name, value, *ends[name]) for name, value in values.items()}
 
+    def undefined(self, labels_N: np.ndarray, classes: Sequence[str]) -> dict[str, str]:
+        """The metrics that mean nothing on these labels, each with the reason.
+
+        Args:
+            classes: the names of all classes.
+        """
+        count_C = np.bincount(labels_N, minlength=len(classes))
+        ranked = [classes[1]] if len(classes) == 2 else classes
+        missing = [name for name, count in zip(classes, count_C, strict=True) if not count and name in ranked]
+        alone = [name for name, count in zip(classes, count_C, strict=True) if count == len(labels_N)]
+        why = f"no text is of class {missing[0]}" if missing else f"all texts are of class {alone[0]}" if alone else ""
+        hurt = {"roc_auc": bool(missing or alone), "average_precision": bool(missing), "f1": bool(missing) and len(classes) == 2}
+        return {name: why for name in self.names if hurt.get(name)}
+
     def _intervals(self, metrics: dict[str, Metric], count: int, resamples: int) -> dict[str, tuple[float, float]]:
         random = np.random.default_rng(self.seed)
         drawn: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
@@ -83,8 +97,7 @@ class ClassificationMetrics:
             for name, metric in metrics.items():
                 drawn[name].append(metric(weights_RN))
         tail = (1 - self.confidence) / 2
-        ends = {name: np.nanquantile(np.concatenate(parts), [tail, 1 - tail]) for name, parts in drawn.items()}
-        return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
+        return {name: _quantiles(np.concatenate(parts), [tail, 1 - tail]) for name, parts in drawn.items()}
 
     def _metric(self, name: str, log_probs_NC: np.ndarray, labels_N: np.ndarray) -> Metric:
         predicted_N = log_probs_NC.argmax(-1)
@@ -100,7 +113,14 @@ class ClassificationMetrics:
         else:
             ranked = _roc_auc if name == "roc_auc" else _average_precision
             each = [ranked(log_probs_NC[:, c], labels_N == c) for c in classes]
-        return lambda weights_RN: np.mean([metric(weights_RN) for metric in each], axis=0)
+        return lambda weights_RN: _mean_of_classes(np.stack([metric(weights_RN) for metric in each]), name == "f1")
+
+
+def _quantiles(value_R: np.ndarray, at: Sequence[float]) -> tuple[float, float]:
+    """Of the resamples in which the metric means something; nan where it does in none."""
+    defined_R = value_R[~np.isnan(value_R)]
+    low, high = np.quantile(defined_R, at) if len(defined_R) else (np.nan, np.nan)
+    return float(low), float(high)
 
 
 def confusion(predicted_N: np.ndarray, labels_N: np.ndarray, classes: int) -> np.ndarray:
@@ -112,10 +132,22 @@ def _mean_of(value_N: np.ndarray) -> Metric:
     return lambda weights_RN: weights_RN @ value_N.astype(np.float64) / weights_RN.sum(-1)
 
 
+def _mean_of_classes(value_CR: np.ndarray, of_defined: bool) -> np.ndarray:
+    """The mean over classes; nan with one that is nan, or where all are, if it is of the defined ones alone."""
+    counts_CR = ~np.isnan(value_CR) if of_defined else np.ones_like(value_CR, bool)
+    with np.errstate(invalid="ignore"):
+        return np.where(counts_CR, value_CR, 0.0).sum(0) / counts_CR.sum(0)
+
+
 def _f1(predicted_N: np.ndarray, true_N: np.ndarray) -> Metric:
-    """2 TP / (2 TP + FP + FN); 0 where the class is neither there nor predicted."""
+    """2 TP / (2 TP + FP + FN); nan where the class is neither there nor predicted."""
     both_N, either_N = (predicted_N & true_N).astype(np.float64), predicted_N.astype(np.float64) + true_N
-    return lambda weights_RN: 2 * (weights_RN @ both_N) / np.maximum(weights_RN @ either_N, 1e-300)
+
+    def metric(weights_RN: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return 2 * (weights_RN @ both_N) / (weights_RN @ either_N)
+
+    return metric
 
 
 def _calibration_error(confidence_N: np.ndarray, correct_N: np.ndarray, bins: int) -> Metric:

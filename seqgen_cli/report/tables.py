@@ -1,7 +1,8 @@
 """Results as a table on stdout, and as a JSON file."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,27 @@ def show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes
         console.print(note, soft_wrap=True)
 
 
+def number(value: float, form: str) -> str:
+    """A figure in this form; words where it is none."""
+    return "not a number" if math.isnan(value) else f"{value:{form}}"
+
+
 def count(number: float) -> str:
     """A count with thousands separated: 25,428,800; small rates keep three digits: 4.27."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """JSON as every parser takes it: null for a number that is none, or infinite."""
+    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def file_to_write(flag: str, name: str | None) -> Path | None:
@@ -45,5 +64,5 @@ def file_to_write(flag: str, name: str | None) -> Path | None:
 def write_figures(place: Path, figures: Any) -> None:
     """Write the figures as JSON; a reader never sees half a file."""
     temporary = place.with_name(f".{place.name}.part")
-    temporary.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.write_text(to_json(figures, indent=2) + "\n", encoding="utf-8")
     temporary.replace(place)

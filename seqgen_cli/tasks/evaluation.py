@@ -10,7 +10,7 @@ from seqgen_cli.config.checked import Config
 from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.errors import RequestError, join_and
 from seqgen_cli.metrics.base import Figure
-from seqgen_cli.report.tables import show
+from seqgen_cli.report.tables import number, show
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def show_figures(
         metrics: what measured them. form: of numbers, ".2f".
     """
     interval = f"{metrics.confidence * 100:g} % interval" if metrics.bootstrap else ""
-    rows = [[figure.name, f"{figure.value:{form}}", figure.interval(form)] for figure in figures.values()]
+    rows = [[figure.name, number(figure.value, form), figure.interval(form)] for figure in figures.values()]
     show(title, ["", "value", interval], [*rows, *further], notes)
 
 

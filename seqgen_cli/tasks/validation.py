@@ -66,6 +66,10 @@ class Validation:
             figures["perplexity"] = perplexity(totals["nll"], int(tokens))
         return figures
 
+    def undefined(self) -> dict[str, str]:
+        """Figures that the split leaves without a meaning, each with the reason."""
+        return {}
+
     def quality(self, place: Path) -> dict[str, float]:
         """Write samples to `place`, and measure what takes more than likelihood: here nothing."""
         return {}

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from seqgen_cli.report.drawing import new_figure, save_figure
+from seqgen_cli.report.tables import to_json
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 _log = logging.getLogger(__name__)
 _PLAIN_EVERY = 10.0  # seconds between log lines where there is no bar
-
-
-def finite(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures with None for those that JSON cannot hold."""
-    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in figures.items()}
 
 
 class Journal:
@@ -55,9 +50,8 @@ class Journal:
         """Add a line; what is not finite is written as null."""
         if not self._writes:
             return
-        record = {"update": update} | finite(figures)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(to_json({"update": update, **figures}) + "\n")
         if self._board is not None:
             for name, value in figures.items():
                 self._board.add_scalar(name.replace("valid_", "valid/"), value, update)

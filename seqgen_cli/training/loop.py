@@ -8,6 +8,7 @@ Torch's global generator (dropout) is seeded at every step from (seed, update, r
 have drawn, whatever evaluation or decoding drew in between.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Protocol, cast
@@ -210,17 +211,26 @@ class Loop:
             SeqgenError: the last MAX_SKIPPED updates were all skipped.
         """
         window, self.window = {name: float(value) for name, value in self.window.items()}, {}
-        if (streak := int(self._streaks.max())) >= MAX_SKIPPED:
-            raise SeqgenError(
-                f"The gradient was not finite in the last {streak} updates, up to update {self.update}, so they were "
-                "skipped. Lower optimizer.lr, set trainer.clip_norm, or use runtime.precision=fp32 or bf16."
-            )
+        self.check_skipped(MAX_SKIPPED)
         figures: dict[str, float] = {}
         for stage in self._stages:
             own = {name.removeprefix(stage.prefix): value for name, value in window.items() if name.startswith(stage.prefix)}
             counts = {name.removeprefix(stage.prefix) for name in self.totals if name.startswith(stage.prefix)}
             figures |= {stage.prefix + name: value for name, value in _means(own, counts).items()}
         return figures
+
+    def check_skipped(self, allowed: int) -> None:
+        """Refuse to go on after so many skipped updates in a row; waits for the device.
+
+        Raises:
+            SeqgenError: they were all skipped, for gradients that are not finite.
+        """
+        if (streak := int(self._streaks.max())) >= allowed > 0:
+            updates = "update was" if streak == 1 else f"{streak} updates were all"
+            raise SeqgenError(
+                f"The last {updates} skipped, up to update {self.update}, for a gradient that is not finite. "
+                "Lower optimizer.lr, set trainer.clip_norm, or use runtime.precision=fp32 or bf16."
+            )
 
     @property
     def learning_rates(self) -> dict[str, float]:
@@ -273,7 +283,9 @@ def _means(sums: dict[str, float], counts: Set[str]) -> dict[str, float]:
     """`Loop.take_figures` for the sums of one update, some of which are `counts`; empty when it was not due."""
     if "updates" not in sums:
         return {}
-    updates = sums.pop("updates") or 1.0
+    updates = sums.pop("updates")
+    if not updates:  # all were skipped: there is nothing to take a mean of
+        return {"loss": math.nan, "skipped": sums["skipped"]}
     terms = {name.removeprefix("term."): value for name, value in sums.items() if name.startswith("term.")}
     figures = {"loss": sum(value / (sums[name] or 1.0) for name, value in terms.items())}
     for name, value in sums.items():

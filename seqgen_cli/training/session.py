@@ -1,6 +1,7 @@
 """A training run in progress: its networks, loop, moving average and journal; what it saves, and how it goes on from that."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +19,7 @@ from seqgen_cli.config.checked import Config
 from seqgen_cli.data.batching import TrainStream
 from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.data.tokenizers.pair import save_pair
-from seqgen_cli.errors import RequestError, join_or
+from seqgen_cli.errors import RequestError, SeqgenError, join_or
 from seqgen_cli.objectives.base import Advisor
 from seqgen_cli.report.tables import count
 from seqgen_cli.runtime import devices
@@ -26,6 +27,7 @@ from seqgen_cli.runtime.meters import PeakMemory
 from seqgen_cli.tasks.validation import Trained
 from seqgen_cli.training.ema import MovingAverage
 from seqgen_cli.training.journal import Bar, Journal
+from seqgen_cli.training.loop import MAX_SKIPPED
 from seqgen_cli.training.setup import make_loop, make_networks, settle_for_training
 from seqgen_cli.training.start import Start
 from seqgen_cli.training.trainer import Trainer, Watch
@@ -67,6 +69,8 @@ class Session:
             self.model.hidden_states = torch.compile(self.model.hidden_states, dynamic=True)
         self.task.encode_once(config, self.model, runtime, prepared, ("train", "valid"))
         self._make_loop(state["loop"]["batches"] if state else 0)
+        if why := self.validation.undefined().get(trainer.best_metric):
+            raise RequestError(f"trainer.best_metric={trainer.best_metric} is not defined on the validation split: {why}.")
         self.watch = Watch(trainer.best_metric, self.task.higher_is_better(trainer.best_metric))
         self.average = self._moving_average(0)
         self.figures: dict[str, float] = {}  # of the last validation
@@ -162,7 +166,11 @@ class Session:
     @property
     def over(self) -> bool:
         """Whether a budget is spent or patience has run out."""
-        return self.spent or (self.trainer.patience is not None and self.watch.bad >= self.trainer.patience)
+        return self.spent or self.out_of_patience
+
+    @property
+    def out_of_patience(self) -> bool:
+        return self.trainer.patience is not None and self.watch.bad >= self.trainer.patience
 
     def _budget_spent(self) -> bool:
         if self.total_updates is not None and self.loop.update >= self.total_updates:
@@ -212,24 +220,43 @@ class Session:
 
     def validate(self, check: Callable[[], None] = lambda: None) -> None:
         """Measure the weights to use on the validation set, and write it down. `check` may raise in between."""
+        if self.over:
+            self.loop.check_skipped(min(MAX_SKIPPED, self.loop.update))
         place = self.start.run / "samples" / f"step-{self.loop.update}.txt"
         with self.in_average():
             figures = self.validation.likelihood(check)
             figures |= self.validation.quality(place)
         best = self.watch.see(figures, self.loop.update)
+        if math.isnan(figures[self.watch.metric]):
+            self._warn([f"update {self.loop.update}: {self.watch.metric} is not a number, so these weights cannot be the best."])
         self.figures, self.validated = figures, self.loop.update
         self.journal.write(self.loop.update, {**self.loop.read, **{f"valid_{name}": value for name, value in figures.items()}})
         text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
         self.bar.show(self.loop.update, f"validation: {text}{' (best so far)' if best else ''}", always=True)
 
     def save(self) -> Path:
-        """Write a checkpoint of this update, and remove those no longer kept."""
+        """Write a checkpoint of this update, and remove those no longer kept.
+
+        Raises:
+            SeqgenError: the weights are not finite: what was kept before stays.
+        """
         folder = self.start.run / "checkpoints" / f"step-{self.loop.update}"
+        self._check_weights()
         if self.runtime.is_main:
             self.write_checkpoint(folder, self.figures if self.validated == self.loop.update else {}, self.state_dict())
             writing.keep(folder.parent, self.trainer.keep_last, self.trainer.keep_best)
         self.runtime.barrier()
         return folder
+
+    def _check_weights(self) -> None:
+        tensors = weights.network_weights(self.model, self.output)
+        if bad := [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
+            kept = sorted((self.start.run / "checkpoints").glob("step-*"), key=lambda path: path.stat().st_mtime)
+            last = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was kept"
+            raise SeqgenError(
+                f"The weights are not finite at update {self.loop.update} ({bad[0]}), so they are not saved; {last}. "
+                "Start anew with a lower optimizer.lr or a trainer.clip_norm, or with runtime.precision=fp32 or bf16."
+            )
 
     def write_checkpoint(self, folder: Path, figures: dict[str, float], state: dict[str, Any] | None) -> None:
         """Write the weights to use, with these validation figures."""

@@ -87,7 +87,7 @@ REFUSED = [
     ("eval --ckpt x --limit 1.5", "limit is 1.5; it must be int, 1 or more, or null."),
     (
         "train tokenizer.character_coverage=0.5",
-        "tokenizer.character_coverage is 0.5; it must be float, 0.98 or more, at most 1.",
+        "tokenizer.character_coverage is 0.5; it must be float, 0.98 or more, at most 1, or null.",
     ),
     (
         "train data=text data.target_language=en model=rnn_lm data.train=a data.weights=[1e-6]",

@@ -146,7 +146,7 @@ def test_processes_at_once_build_once(tmp_path: Path) -> None:
     for process in processes:
         process.join()
     assert all(result[1:] == results[0][1:] for result in results)
-    assert sorted(name.split("-")[0] for built, *_ in results for name in built) == ["text", "tokenizer", "tokens"]
+    assert sorted(name.split("-")[0] for built, *_ in results for name in built) == ["text", "tokenizer", "tokens", "written"]
 
 
 def test_without_locks_the_first_to_finish_wins(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_kill_midway_leaves_nothing_taken_for_whole(tmp_path: Path, flushes: i
     assert not list(cache.glob(".*.tmp"))
 
 
-@pytest.mark.parametrize("kind", ["text", "tokenizer", "tokens"])
+@pytest.mark.parametrize("kind", ["text", "tokenizer", "tokens", "written"])
 @pytest.mark.parametrize("damage", ["cut", "lost", "no manifest", "bad manifest"])
 def test_damage_is_found_and_built_again(tmp_path: Path, kind: str, damage: str) -> None:
     corpus, cache = corpus_at(tmp_path), tmp_path / "cache"

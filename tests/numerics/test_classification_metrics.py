@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import pytest
@@ -63,6 +64,31 @@ def test_a_weight_is_a_repeated_example(made: Callable[..., tuple[np.ndarray, np
     for name in settings.names:
         weighted = settings._metric(name, log_probs_NC, labels_N)(times_N[None].astype(float))
         assert weighted[0] == pytest.approx(repeated[name].value, abs=1e-12), name
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_what_means_nothing_is_nan_and_named_with_its_reason(classes: int) -> None:
+    """Every way of labelling four examples; no warning of numpy's either (pyproject.toml makes them errors)."""
+    log_probs_NC = np.log(np.random.default_rng(2).dirichlet(np.ones(classes), size=4))
+    settings, names = ClassificationMetrics(bootstrap=20), ["a", "b", "c"][:classes]
+    for labels in product(range(classes), repeat=4):
+        labels_N = np.array(labels)
+        figures, undefined = settings.compute(log_probs_NC, labels_N), settings.undefined(labels_N, names)
+        for name in ("roc_auc", "average_precision"):
+            assert np.isnan(figures[name].value) == (name in undefined), (labels, name)
+        assert ("f1" in undefined) == (classes == 2 and 1 not in labels)
+        alone = f"all texts are of class {names[labels[0]]}" if len(set(labels)) == 1 else None
+        assert undefined.get("roc_auc") in (alone, *(f"no text is of class {name}" for name in names), None)
+
+
+def test_macro_f1_is_of_the_classes_that_are_there_or_predicted() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    log_probs_NC = np.log([[0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1]])
+    labels_N = np.array([0, 1, 1])
+    value = ClassificationMetrics().compute(log_probs_NC, labels_N, bootstrap=0)["f1"].value
+    assert value == pytest.approx(metrics.f1_score(labels_N, [0, 1, 0], average="macro"))
+    nobody = ClassificationMetrics().compute(log_probs_NC[:1, :2], labels_N[:1], bootstrap=0)["f1"]
+    assert np.isnan(nobody.value) and nobody.interval() == ""
 
 
 def test_the_interval_of_accuracy_is_the_binomials() -> None:

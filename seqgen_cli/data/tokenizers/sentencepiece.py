@@ -3,14 +3,12 @@
 import io
 import re
 import sys
-import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import sentencepiece
@@ -181,28 +179,26 @@ class SentencePiece:
         Returns:
             the bytes of the model, and a note when the corpus was too small for the vocabulary asked for.
         """
-        wanted, lines = self._size(side), [line[:_LONGEST] for line in lines]
+        wanted, rule, lines = self._size(side), self._rule(side), [line[:_LONGEST] for line in lines]
         sentencepiece.set_random_generator_seed(1)
         model = io.BytesIO()
         try:
-            with _rules(self._rule(side)) as (rule, file):
-                sentencepiece.SentencePieceTrainer.train(
-                    sentence_iterator=iter(lines),
-                    model_writer=model,
-                    model_type=self.kind,
-                    vocab_size=wanted,
-                    hard_vocab_limit=False,
-                    character_coverage=self.character_coverage or _coverage(lines, wanted),
-                    byte_fallback=self.byte_fallback,
-                    normalization_rule_name=rule,
-                    normalization_rule_tsv=file,
-                    pad_id=0,
-                    unk_id=1,
-                    bos_id=2,
-                    eos_id=3,
-                    num_threads=_THREADS,
-                    minloglevel=3,
-                )
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(lines),
+                model_writer=model,
+                model_type=self.kind,
+                vocab_size=wanted,
+                hard_vocab_limit=False,
+                character_coverage=self.character_coverage or _coverage(lines, wanted),
+                byte_fallback=self.byte_fallback,
+                **_normalizing(rule),
+                pad_id=0,
+                unk_id=1,
+                bos_id=2,
+                eos_id=3,
+                num_threads=_THREADS,
+                minloglevel=3,
+            )
         except RuntimeError as error:
             raise self._explained(error, side, wanted) from error
         size = _processor(model.getvalue(), side).vocab_size()
@@ -232,16 +228,12 @@ def _coverage(lines: Sequence[str], vocab_size: int) -> float:
     return 1.0 if 2 * len(characters) <= vocab_size else _COVERAGE
 
 
-@contextmanager
-def _rules(name: Normalization) -> Iterator[tuple[str, str]]:
-    """A normalization in SentencePiece's words: the name of one of its own, and else a file of rules."""
-    if name != "whitespace":
-        yield name, ""
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rules.tsv"
-        path.write_text("".join(f"{code:X}\t20\n" for code in range(sys.maxunicode) if chr(code).isspace() and code != 0x20))
-        yield "user_defined", str(path)
+def _normalizing(rule: Normalization) -> dict[str, Any]:
+    """A rule as SentencePiece's trainer takes it."""
+    if rule != "whitespace":
+        return {"normalization_rule_name": rule}
+    others = [chr(code) for code in range(sys.maxunicode) if chr(code).isspace() and chr(code) != " "]
+    return {"normalizer": sentencepiece.SentencePieceNormalizer(norm_map=[(character, " ") for character in others])}
 
 
 def _processor(model: bytes, name: str) -> sentencepiece.SentencePieceProcessor:

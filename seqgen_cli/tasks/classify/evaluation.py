@@ -1,6 +1,5 @@
 """seqgen eval on a classifier's checkpoint: its metrics with intervals, its confusions, and plots."""
 
-import json
 import logging
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from seqgen_cli.config import build
 from seqgen_cli.config.checked import Config
 from seqgen_cli.data.labelled import LabelledDataset
 from seqgen_cli.metrics.classification import ClassificationMetrics, confusion
-from seqgen_cli.report.tables import count, show
+from seqgen_cli.report.tables import count, show, to_json
 from seqgen_cli.tasks.classify.classifier import TextClassifier, open_classifier
 from seqgen_cli.tasks.classify.encoding import encode_once
 from seqgen_cli.tasks.classify.validation import predict
@@ -40,7 +39,8 @@ def evaluate(config: Config) -> dict[str, Any]:
     table_CC = confusion(log_probs_NC.argmax(-1), labels_N, len(names))
     place = _write(config, classifier, metrics, log_probs_NC, labels_N)
     title = f"{classifier.folder}: {config.split}, {len(labels_N):,} texts"
-    show_figures(title, figures, metrics, ".4f", [["texts a second", count(len(labels_N) / seconds), ""]])
+    notes = [f"{name} is not defined here: {why}." for name, why in metrics.undefined(labels_N, names).items()]
+    show_figures(title, figures, metrics, ".4f", [["texts a second", count(len(labels_N) / seconds), ""]], notes)
     show("Confusions", ["true \\ predicted", *names], [[name, *map(str, row)] for name, row in zip(names, table_CC, strict=True)])
     if place:
         print(f"plots and predictions: {place}")
@@ -75,7 +75,7 @@ def _write(
         with (place / "predictions.jsonl").open("w", encoding="utf-8") as file:
             for label, log_probs_C in zip(labels_N, log_probs_NC, strict=True):
                 probabilities = {name: round(float(np.exp(value)), 6) for name, value in zip(names, log_probs_C, strict=True)}
-                file.write(json.dumps({"label": names[label], "probabilities": probabilities}, ensure_ascii=False) + "\n")
+                file.write(to_json({"label": names[label], "probabilities": probabilities}) + "\n")
     except OSError as error:
         _log.warning(f"{place} cannot be written ({error.strerror}), so plots and predictions are not kept.")
         return None

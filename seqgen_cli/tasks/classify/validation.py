@@ -75,6 +75,9 @@ class ClassifierValidation(Validation):
         nll = float(-self._log_probs_NC[np.arange(len(labels_N)), labels_N].mean())
         return {"nll": nll, **{name: figure.value for name, figure in figures.items() if name != "log_loss"}}
 
+    def undefined(self) -> dict[str, str]:
+        return self.metrics.undefined(self.dataset.labels_n, self.names)
+
     def quality(self, place: Path) -> dict[str, float]:
         """Write the samples of what `likelihood` measured last; nothing more is measured."""
         if self.runtime.is_main and len(self.shown):
