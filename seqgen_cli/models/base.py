@@ -70,7 +70,7 @@ class Generator(Model, Protocol):
 class LanguageModel(Generator, Protocol):
     """A generator that says whether it has a source at all: one without (False) models p(y), and its memory is empty.
 
-    A generator that does not say reads one. One that cannot write texts of any length has `longest`, in tokens.
+    A generator that does not say reads one. One that cannot read or write texts of any length has `longest`, in tokens.
     """
 
     reads_source: bool

@@ -22,7 +22,8 @@ from seqgen_cli.data.corpora.labelled import LabelledCorpus
 from seqgen_cli.data.tokenizers.base import TextTokenizer
 from seqgen_cli.data.tokenizers.wordpieces import WordPieces
 from seqgen_cli.decoding.base import Decoder, Predictions, Specials
-from seqgen_cli.decoding.steps import Network, generate, predict
+from seqgen_cli.decoding.steps import Network, generate, longest, predict
+from seqgen_cli.errors import RequestError
 from seqgen_cli.models.base import Classifier
 from seqgen_cli.runtime.devices import wide
 from seqgen_cli.runtime.process import Runtime
@@ -121,6 +122,8 @@ class Ensemble:
         self.runtime = runtime
         self.batch_tokens = batch_tokens
         self.start = start
+        self.longest = longest(networks)
+        """Most tokens of a text that every network reads and writes; None: no bound."""
 
     def predictions(self, batch: Batch) -> Predictions:
         """The distribution at each of the batch's N real target positions, teacher-forced."""
@@ -146,12 +149,28 @@ class Ensemble:
             for module, mode in zip(modules, modes, strict=True):
                 module.training = mode
 
+    def reads(self, *sides: Sequence[np.ndarray]) -> list[bool]:
+        """Whether the networks read each text, given the ids of each of its sides without `</s>`."""
+        bound = math.inf if self.longest is None else self.longest
+        return [max(map(len, ids)) < bound for ids in zip(*sides, strict=True)]
+
     def _scored(
-        self, texts: Sequence[str], target_ids: Sequence[np.ndarray], source_ids: Sequence[np.ndarray] | None
+        self, texts: Sequence[str], target_ids: Sequence[np.ndarray], source_ids: Sequence[np.ndarray] | None, first: int = 0
     ) -> list[Likelihood]:
-        """The likelihood of each text, whose ids are given."""
+        """The likelihood of each text, whose ids are given; `first` is the number of the first, from 0.
+
+        Raises:
+            RequestError: one is longer than the model reads.
+        """
         results: list[Likelihood | None] = [None] * len(texts)
         sides = [target_ids] if source_ids is None else [source_ids, target_ids]
+        if not all(fits := self.reads(*sides)):
+            number = fits.index(False)
+            tokens = max(len(ids[number]) for ids in sides) + 1
+            raise RequestError(
+                f"Line {first + number + 1:,} has {tokens:,} tokens, and the model reads {self.longest} (its max_positions). "
+                "Shorten it, or leave it out."
+            )
         with self.evaluating(), torch.no_grad():
             for rows in self._plan(*([len(ids) + 1 for ids in side] for side in sides)):
                 sources = None if source_ids is None else [source_ids[row] for row in rows]

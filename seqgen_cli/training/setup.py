@@ -10,6 +10,7 @@ from seqgen_cli.config import build
 from seqgen_cli.config.checked import Config
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.dataset import Prepared
+from seqgen_cli.errors import RequestError, counted
 from seqgen_cli.layers.rows import make_dense
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.runtime import devices
@@ -72,10 +73,37 @@ def keep_dense(output: OutputLayer, optimizer: Any, averaged: bool, runtime: Run
     return [f"The output layer's updates touch every row, not only those a batch uses: {reason}."]
 
 
+def _check_lengths(name: str, dataset: Any, longest: int | None) -> None:
+    """Refuse now what the model would refuse at the batch that holds it.
+
+    Args:
+        longest: most tokens that the model reads; None: any number.
+    """
+    if longest is None:
+        return
+    lengths_n = dataset.lengths_nk.max(1)
+    too_long = np.flatnonzero(lengths_n > longest)
+    if not len(too_long):
+        return
+    most, noun = int(lengths_n.max()), getattr(dataset, "noun", "example")
+    if noun == "block":
+        way = f"choose data.block and data.context with a sum of at most {longest}"
+    elif name == "train":
+        way = f"set cleaning.max_length={longest - 1}, which leaves such lines out"
+    else:
+        way = f"shorten them (the first is line {too_long[0] + 1:,})"
+    raise RequestError(
+        f"{name}: {counted(len(too_long), noun)} of more than the {longest} tokens that the model reads, the longest of {most}. "
+        f"Use model.max_positions={most} or more, model.positions=sinusoidal or rotary, or {way}."
+    )
+
+
 def make_networks(config: Config, prepared: Prepared) -> tuple[Any, OutputLayer, Any]:
     """Model, output layer and objective with fresh weights, on the default device."""
     source, target = prepared.source_tokenizer, prepared.target_tokenizer
     sizes = (source and source.vocab_size, target.vocab_size)
     model, output = build.network(config, *sizes, counts_V=prepared.target_counts_V)
+    for name in ("train", "valid"):
+        _check_lengths(name, prepared.splits[name], getattr(model, "longest", None))
     of_target = (prepared.target_tokenizer, prepared.target_language, prepared.target_counts_V)
     return model, output, build.objective(config, model, output, *of_target)

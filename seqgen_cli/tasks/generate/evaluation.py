@@ -14,6 +14,7 @@ from seqgen_cli.config import build
 from seqgen_cli.config.checked import Config
 from seqgen_cli.data.batch import Batch
 from seqgen_cli.data.batching import Batching, evaluation_batches
+from seqgen_cli.errors import RequestError, counted
 from seqgen_cli.metrics.language_model import LanguageModelMetrics
 from seqgen_cli.report.tables import count
 from seqgen_cli.runtime.devices import wide
@@ -33,6 +34,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     metrics = metrics_of(config, trained, LanguageModelMetrics)
     _, prepared = prepared_split(config, trained, (None, generator.target_tokenizer), [config.split])
     dataset = prepared.splits[config.split]
+    _check_lengths(config.split, dataset, generator.longest)
     start = time.perf_counter()
     sums = measure(generator, dataset, trained.batching, config.limit)
     seconds = time.perf_counter() - start
@@ -48,6 +50,14 @@ def evaluate(config: Config) -> dict[str, Any]:
     title = f"{generator.folder}: {config.split}, {len(sums['nll']):,} {dataset.noun}s"
     show_figures(title, scores, metrics, ".5g", _rows(further), _notes(further["unknown_rate"]))
     return {f"{dataset.noun}s": len(sums["nll"]), **flat(scores), **further}
+
+
+def _check_lengths(split: str, dataset: Any, longest: int | None) -> None:
+    if longest is not None and (too_long := np.flatnonzero(dataset.lengths_nk[:, 0] > longest)).size:
+        raise RequestError(
+            f"{split}: {counted(too_long.size, dataset.noun)} of more than the {longest} tokens that the model reads, the first "
+            f"is number {too_long[0] + 1:,}. Shorten them, or read the text as one stream: data.block={longest} data.context=0."
+        )
 
 
 def measure(networks: Ensemble, dataset: Any, batching: Batching, limit: int | None = None) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from seqgen_cli.data.tokenizers.base import TextTokenizer
 from seqgen_cli.decoding.base import Decoder
 from seqgen_cli.decoding.sample import Sampling
-from seqgen_cli.decoding.steps import Network, longest
+from seqgen_cli.decoding.steps import Network
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.ensemble import Ensemble, Hypothesis, Likelihood
 from seqgen_cli.tasks.lines import windows
@@ -64,7 +64,6 @@ class TextGenerator(Ensemble):
         if max_length is not None:
             decoder = replace(decoder, max_length_factor=1.0, max_length_offset=max_length)
         super().__init__(networks, None, tokenizer, decoder, runtime, batch_tokens, tokenizer.eos if running else None)
-        self.longest = longest(networks)
 
     def generate(self, prompts: Sequence[str] = ("",), n: int | None = None, progress: bool = False) -> list[Generation]:
         """One Generation a prompt.
@@ -98,9 +97,16 @@ class TextGenerator(Ensemble):
             for first, chunk in windows(prompts, window, total):
                 yield from self._generated(chunk, first, decoder, bar.update)
 
-    def score(self, texts: Sequence[str]) -> list[Likelihood]:
-        """Exact log p of each text, `</s>` included; nothing is cut."""
-        return self._scored(texts, self.target_tokenizer.encode(texts), None)
+    def score(self, texts: Sequence[str], first: int = 0) -> list[Likelihood]:
+        """Exact log p of each text, `</s>` included; nothing is cut.
+
+        Args:
+            first: the number of the first text, for what is said of one that is too long.
+
+        Raises:
+            RequestError: one is longer than the model reads.
+        """
+        return self._scored(texts, self.target_tokenizer.encode(texts), None, first)
 
     def _generated(
         self, prompts: Sequence[str], first: int, decoder: Decoder, advance: Callable[[int], object]

@@ -100,7 +100,8 @@ class Generating(Task):
         if config.source is not None:
             raise RequestError(f"{config.ckpt} holds a language model, which reads no source: leave --source out.")
         generator = open_generator(config.ckpt, build.start_runtime(config), config.trust)
-        return ((generator.score(texts), texts) for texts in chunks(read_lines(Path(config.target)), WINDOW))
+        windows = enumerate(chunks(read_lines(Path(config.target)), WINDOW))
+        return ((generator.score(texts, number * WINDOW), texts) for number, texts in windows)
 
     def open(self, config: Any, runtime: Runtime) -> TextGenerator:
         decoder = config.decoding

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from seqgen_cli.data.corpora.lines import read_lines
 from seqgen_cli.data.corpora.phrasebook.corpus import Phrasebook
 from seqgen_cli.data.prepare import store
 from seqgen_cli.data.prepare.round_trip import round_trip
-from seqgen_cli.errors import RequestError, join_and
+from seqgen_cli.errors import RequestError, counted, join_and
 from seqgen_cli.metrics.base import Figure
 from seqgen_cli.metrics.languages import of_file
 from seqgen_cli.metrics.nearest_copy import nearest_copy_bleu
@@ -71,6 +71,9 @@ def evaluate(config: Config) -> dict[str, Any]:
     place = _write(config, whole, translator.folder, measured.texts)
     written = round_trip(references, translator.target_tokenizer, corpus.target_language).told(config.split)
     notes = [*_notes(metrics, scores, corpus.target_language, references), *([written] if written else [])]
+    if measured.unread:
+        lines = counted(measured.unread, "line")
+        notes.append(f"perplexity and NLL leave out {lines} of more than the {translator.longest} tokens that the model reads.")
     notes += [f"Translations: {place}"] if place else []
     title = f"{translator.folder}: {config.split}, {len(sources):,} sentences"
     show_figures(title, scores, metrics, ".2f", [*_copy_rows(baseline), *_measured_rows(measured)], notes)
@@ -80,9 +83,12 @@ def evaluate(config: Config) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What a checkpoint did with a split: its likelihood, and its translations with the time they took."""
+    """What a checkpoint did with a split: its likelihood, but for `unread` lines that are longer than the model reads, and its
+    translations with the time they took.
+    """
 
     likelihood: Likelihood
+    unread: int
     texts: list[str]
     output_tokens: int
     seconds: float
@@ -95,19 +101,23 @@ class _Measured:
 def _measure(translator: Translator, runtime: Runtime, sources: Sequence[str], references: Sequence[str]) -> _Measured:
     """Score the references and translate the sources, every sentence once over all processes."""
     mine = slice(runtime.rank, None, runtime.world_size)
-    scored = translator.score(sources[mine], references[mine])
+    sides = (translator.source_tokenizer.encode(sources[mine]), translator.target_tokenizer.encode(references[mine]))
+    reads = translator.reads(*sides)
+    read_sources, read_references = (list(compress(lines[mine], reads)) for lines in (sources, references))
+    scored = translator.score(read_sources, read_references)
     runtime.barrier()
     start = time.perf_counter()
     translations = translator.translate(sources[mine], progress=True)
     runtime.barrier()
     seconds = time.perf_counter() - start
-    own = Likelihood.of([line.log_prob for line in scored], [line.tokens for line in scored], references[mine])
-    parts = runtime.gather((own, [translation.text for translation in translations], sum(t.tokens for t in translations)))
+    own = Likelihood.of([line.log_prob for line in scored], [line.tokens for line in scored], read_references)
+    counts = (sum(translation.tokens for translation in translations), reads.count(False))
+    parts = runtime.gather((own, [translation.text for translation in translations], *counts))
     texts = [""] * len(sources)
-    for rank, (_, part, _) in enumerate(parts):
+    for rank, (_, part, *_) in enumerate(parts):
         texts[rank :: runtime.world_size] = part
-    likelihood = Likelihood.total(part for part, _, _ in parts)
-    return _Measured(likelihood, texts, sum(tokens for _, _, tokens in parts), seconds)
+    likelihood, unread = Likelihood.total(part for part, *_ in parts), sum(part[3] for part in parts)
+    return _Measured(likelihood, unread, texts, sum(part[2] for part in parts), seconds)
 
 
 def _lines(corpus: Corpus, split: str, limit: int | None) -> tuple[list[str], list[str]]:

@@ -102,8 +102,8 @@ class Translating(Task):
         check_aligned(source, target)
         pairs = aligned(read_lines(source), read_lines(target), config.source, config.target)
         translator = open_translator(config.ckpt, build.start_runtime(config), config.trust)
-        sides = (tuple(map(list, zip(*window, strict=True))) for window in chunks(pairs, WINDOW))
-        return ((translator.score(sources, targets), targets) for sources, targets in sides)
+        windows = enumerate(tuple(map(list, zip(*window, strict=True))) for window in chunks(pairs, WINDOW))
+        return ((translator.score(sources, targets, number * WINDOW), targets) for number, (sources, targets) in windows)
 
     def open(self, config: Any, runtime: Runtime) -> Translator:
         return open_translator(config.ckpt, runtime, config.trust, config.decoding, config.batch_tokens, config.max_source_tokens)

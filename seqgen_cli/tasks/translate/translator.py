@@ -67,7 +67,8 @@ class Translator(Ensemble):
         decoder: how to search.
         runtime: device and precision.
         batch_tokens: source tokens of a batch, padding included.
-        max_source_tokens: a longer line is translated in parts, cut where sentences end if they do, and joined again.
+        max_source_tokens: a longer line is translated in parts, cut where sentences end if they do, and joined again; no
+            part is longer than the model reads.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Translator(Ensemble):
     ) -> None:
         super().__init__(networks, source_tokenizer, target_tokenizer, decoder, runtime, batch_tokens)
         self.source_tokenizer: TextTokenizer = source_tokenizer
-        self.max_source_tokens = max_source_tokens
+        self.max_source_tokens = max_source_tokens if self.longest is None else min(max_source_tokens, self.longest)
 
     def translate(self, lines: Sequence[str], progress: bool = False, prefixes: Sequence[str] | None = None) -> list[Translation]:
         """One Translation a line.
@@ -115,9 +116,16 @@ class Translator(Ensemble):
                 texts, beginnings = zip(*chunk, strict=True)
                 yield from self._translate(texts, beginnings, first, bar.update)
 
-    def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[Likelihood]:
-        """Exact log p of each target given its source; nothing is split or cut."""
-        return self._scored(targets, self.target_tokenizer.encode(targets), self.source_tokenizer.encode(sources))
+    def score(self, sources: Sequence[str], targets: Sequence[str], first: int = 0) -> list[Likelihood]:
+        """Exact log p of each target given its source; nothing is split or cut.
+
+        Args:
+            first: the number of the first line, for what is said of one that is too long.
+
+        Raises:
+            RequestError: one is longer than the model reads.
+        """
+        return self._scored(targets, self.target_tokenizer.encode(targets), self.source_tokenizer.encode(sources), first)
 
     def alignments(self, sources: Sequence[str], targets: Sequence[str] | None = None) -> list[Alignment]:
         """Where the (first) model looks for each word of the targets; of its own translations by default.
@@ -148,6 +156,9 @@ class Translator(Ensemble):
     ) -> list[Translation]:
         """Translate one window, whose first line has number `first`: a sampling decoder draws by (seed, line number)."""
         prefix_ids = self.target_tokenizer.encode(prefixes)
+        if not all(fits := self.reads(prefix_ids)):
+            line = first + fits.index(False) + 1
+            raise RequestError(f"The prefix of line {line:,} is longer than the {self.longest} tokens that the model writes.")
         parts = split_long(self.source_tokenizer, lines, self.max_source_tokens)
         flat = [(line, place, ids) for line, group in enumerate(parts) for place, ids in enumerate(group)]
         outputs: list[list[Hypothesis]] = [[] for _ in flat]
