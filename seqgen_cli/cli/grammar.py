@@ -147,7 +147,19 @@ def override(key: str, values: list[str]) -> str:
     """`key=value` in Hydra's grammar; several values make a list (the last one wins where the key takes one)."""
     if takes_several(key) and len(values) > 1:
         return f"{key}=[{','.join(quote(value) for value in values)}]"
-    return f"{key}={quote(values[-1]) if takes_text(key) else values[-1]}"
+    as_text = takes_text(key) or ("." in key and not _is_plain(values[-1]))
+    return f"{key}={quote(values[-1]) if as_text else values[-1]}"
+
+
+def _is_plain(value: str) -> bool:
+    """Whether a value is a number, true, false, null, a list or a mapping, which stand without quotes."""
+    if value in ("true", "false", "null") or value.startswith(("[", "{")):
+        return True
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def quote(text: str) -> str:

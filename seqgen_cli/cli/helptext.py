@@ -12,7 +12,7 @@ EXAMPLES = {
         ("seqgen train model=attention data=iwslt_ja_en", "other choices"),
         ("seqgen train model=bert_gru model.encoder=minilm", "classifies film reviews; brings its data and the rest"),
         ("seqgen train model=rnn_lm", "a language model, on the target side of the data"),
-        ("seqgen train model.layers=2 trainer.steps=2000 --dry-run", "other settings; sizes only, trains nothing"),
+        ("seqgen train model.encoder_layers=2 trainer.steps=2000 --dry-run", "other settings; sizes only, trains nothing"),
         ("seqgen train -m optimizer.lr=1e-3,3e-4", "a sweep, ending with a table"),
         ("torchrun --nproc-per-node 8 -m seqgen_cli train", "the same on several GPUs"),
     ],

@@ -1,6 +1,7 @@
 """Composes a command's config through Hydra, and says in one sentence what is wrong with an override."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -137,9 +138,15 @@ def _parse(text: str) -> Override:
     except HydraException as error:
         text = text.lstrip("+")
         key, _, value = text.partition("=")
+        flag = f"--{key} {_shell_quoted(value)}"
         raise RequestError(
-            f"{text} cannot be read as key=value. Quote a value with spaces, commas or other signs: {key}=\"'{value}'\"."
+            f"{text} cannot be read as key=value. Write a value with spaces, commas or other signs as a flag: {flag}"
         ) from error
+
+
+def _shell_quoted(value: str) -> str:
+    """As people write it, where double quotes will do."""
+    return shlex.quote(value) if re.search(r'["$`\\!]', value) else f'"{value}"'
 
 
 def _values(override: Override) -> list[Any]:

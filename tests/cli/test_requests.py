@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import textwrap
 from pathlib import Path
@@ -213,6 +214,34 @@ def test_a_target_language_that_is_none_is_refused_before_data_are_read(objectiv
     assert f"'jp' names no language, so {setting}=auto" in err and "Did you mean ja?" in err and err.count("\n") == 1
     assert not Path("runs").exists()
     config_of("train", [*words[1:], *objective, f"{setting}=ja-mecab"])  # what the message advises
+
+
+@pytest.mark.parametrize("name", ["it's mine", "a b", "a,b", "x=y", "it's, ok", 'say "hi"', "a$b's", "back\\slash's", "駅 '前'", "(1)"])
+def test_a_value_with_signs_is_read_as_the_message_advises(name: str, capsys, tmp_path, monkeypatch) -> None:
+    """The advice is given to a shell's words, and reads what was meant."""
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "valid"):
+        Path(f"{split}{name}").write_text("a line\n")
+    words = ["data=text", "data.target_language=en", "model=rnn_lm"]
+    files = {f"data.{split}": f"{split}{name}" for split in ("train", "valid")}
+    code = main(["train", *words, *(f"{key}={value}" for key, value in files.items()), "--cfg", "job"])
+    err = capsys.readouterr().err
+    if code == 2 and "as a flag: " in err:
+        advice = shlex.split(err.split("as a flag: ")[1])
+        assert advice == ["--data.train", files["data.train"]]
+    flags = [word for key, value in files.items() for word in (f"--{key}", value)]
+    assert main(["train", *words, *flags, "--cfg", "job"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert {f"data.{split}": shown["data"][split] for split in ("train", "valid")} == files
+
+
+def test_flags_with_a_point_keep_numbers_and_lists(capsys) -> None:
+    flags = ["--data.train", "[a,b]", "--data.weights", "[1,0.5]", "--optimizer.lr", "1e-3", "--trainer.epochs", "null"]
+    assert main(["train", "data=text", *flags, "--trainer.plots", "false", "--model.positions", "rotary", "--cfg", "job"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert (shown["data"]["train"], shown["data"]["weights"]) == (["a", "b"], [1, 0.5])
+    assert (shown["trainer"]["epochs"], shown["trainer"]["plots"], shown["model"]["positions"]) == (None, False, "rotary")
+    assert float(shown["optimizer"]["lr"]) == 1e-3
 
 
 def test_training_without_a_split_to_validate_on_is_refused(capsys, tmp_path, monkeypatch) -> None:
