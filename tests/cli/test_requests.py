@@ -216,7 +216,9 @@ def test_a_target_language_that_is_none_is_refused_before_data_are_read(objectiv
     config_of("train", [*words[1:], *objective, f"{setting}=ja-mecab"])  # what the message advises
 
 
-@pytest.mark.parametrize("name", ["it's mine", "a b", "a,b", "x=y", "it's, ok", 'say "hi"', "a$b's", "back\\slash's", "駅 '前'", "(1)"])
+@pytest.mark.parametrize(
+    "name", ["it's mine", "a b", "a,b", "x=y", "it's, ok", 'say "hi"', "a$b's", "back\\slash's", "駅 '前'", "(1)"]
+)
 def test_a_value_with_signs_is_read_as_the_message_advises(name: str, capsys, tmp_path, monkeypatch) -> None:
     """The advice is given to a shell's words, and reads what was meant."""
     monkeypatch.chdir(tmp_path)
