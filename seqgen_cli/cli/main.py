@@ -8,7 +8,8 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 
 from seqgen_cli.cli.grammar import Request, parse
@@ -64,18 +65,34 @@ def _say(message: str) -> None:
     print(f"seqgen{'' if rank == '0' else f' (rank {rank})'}: {message}", file=sys.stderr)
 
 
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Says so on a terminal, for as long as torch is imported: that takes seconds."""
+    shown = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
+    if shown:
+        print("seqgen: starting ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
 def _run(request: Request) -> int:
     """Compose, check and run one command, or hand a sweep over to Hydra."""
     assert request.command is not None
     if request.multirun:
-        from seqgen_cli.cli.sweep import sweep
+        with _starting():
+            from seqgen_cli.cli.sweep import sweep
 
         return sweep(request.command, request.overrides, request.debug)
-    from seqgen_cli.config.compose import compose, plain
-    from seqgen_cli.config.door import check_keys, checked
-    from seqgen_cli.report.tables import file_to_write, write_figures
-    from seqgen_cli.runtime import process
+    with _starting():
+        from seqgen_cli.config.compose import compose, plain
+        from seqgen_cli.config.door import check_keys, checked
+        from seqgen_cli.report.tables import file_to_write, write_figures
+        from seqgen_cli.runtime import process
 
+        command = importlib.import_module(f"seqgen_cli.commands.{request.command}")
     config = compose(request.command, request.overrides)
     if config.get("continue"):
         config = importlib.import_module("seqgen_cli.cli.continuing").continued(config, request.overrides)
@@ -90,7 +107,7 @@ def _run(request: Request) -> int:
     place = file_to_write("--json", asked.json if "json" in asked else None)
     file_to_write("--output", asked.output_file if "output_file" in asked else None)
     try:
-        figures = importlib.import_module(f"seqgen_cli.commands.{request.command}").run(asked)
+        figures = command.run(asked)
     finally:
         process.shut_down()
     if place is not None and process.is_main():

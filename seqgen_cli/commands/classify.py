@@ -14,7 +14,17 @@ from seqgen_cli.config.checked import Config
 from seqgen_cli.report.tables import to_json
 from seqgen_cli.tasks.classify.classifier import Classification
 from seqgen_cli.tasks.classify.task import TASK
-from seqgen_cli.tasks.lines import check_files, decoded_lines, given, line_count, opened_input, opened_output, prompted, summary
+from seqgen_cli.tasks.lines import (
+    check_files,
+    decoded_lines,
+    given,
+    line_count,
+    opened_input,
+    opened_output,
+    prompted,
+    shows_progress,
+    summary,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +47,8 @@ def run(config: Config) -> dict[str, Any]:
         mine, theirs = tee(texts)
         start = time.perf_counter()
         with opened_output(config.output_file) as target:
-            stream = classifier.stream(theirs, 1 if asking else config.window, line_count(config.input), progress=not asking)
+            window, progress = 1 if asking else config.window, not asking and shows_progress(config.output_file)
+            stream = classifier.stream(theirs, window, line_count(config.input), progress)
             for text, found in zip(mine, stream, strict=True):
                 _write(target, text, found, config.top, config.jsonl)
                 counts.update(texts=1, empty=not found.ranking, cut=found.cut)

@@ -16,7 +16,16 @@ from seqgen_cli.errors import RequestError
 from seqgen_cli.report.tables import to_json
 from seqgen_cli.tasks.generate.generator import Generation
 from seqgen_cli.tasks.generate.task import TASK
-from seqgen_cli.tasks.lines import check_files, decoded_lines, given, line_count, opened_input, opened_output, summary
+from seqgen_cli.tasks.lines import (
+    check_files,
+    decoded_lines,
+    given,
+    line_count,
+    opened_input,
+    opened_output,
+    shows_progress,
+    summary,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +54,7 @@ def run(config: Config) -> dict[str, Any]:
         start = time.perf_counter()
         with opened_output(config.output_file) as target:
             total = line_count(config.input) if reads else None
-            for generation in generator.stream(prompts, None, config.window, total, progress=True):
+            for generation in generator.stream(prompts, None, config.window, total, shows_progress(config.output_file)):
                 _write(target, generation, config.jsonl)
                 counts.update(texts=len(generation.n_best), cut=generation.cut * len(generation.n_best))
                 counts.update(truncated=sum(text.truncated for text in generation.n_best))

@@ -25,6 +25,7 @@ def run(config: Config) -> dict[str, Any]:
     """Train, or go on training; returns the run's figures."""
     runtime = build.start_runtime(config)
     start = Start.of(config)
+    _log.info("Reading %s.", config.data.owner)
     prepared = build.prepared(config, start.tokenizers, report=_log.info)
     if config.dry_run:
         return dry_run.report(config, start, prepared)
@@ -79,6 +80,7 @@ def _finish(session: Session) -> dict[str, Any]:
     run, watch = session.start.run, session.watch
     place = run / "result.json"
     result = session.runtime.broadcast(json.loads(place.read_text(encoding="utf-8")) if place.exists() else {})
+    session.bar.close()  # before anything is printed under it
     if result.get("update") != session.loop.update:
         result = {"run": str(run), "update": session.loop.update, "best_update": watch.best_step, watch.metric: watch.best}
         result |= {
@@ -91,6 +93,7 @@ def _finish(session: Session) -> dict[str, Any]:
             result |= average_best(session, session.trainer.average)
         if session.runtime.is_main:
             if session.trainer.plots:
+                _log.info("Drawing the curves.")
                 curves(session.journal.path, run / "plots")
             write_figures(place, result)
     if session.runtime.is_main:

@@ -11,8 +11,16 @@ from typing import Any, TextIO
 from seqgen_cli.config import build
 from seqgen_cli.config.checked import Config
 from seqgen_cli.data.corpora.lines import check_aligned, open_text, read_lines
-from seqgen_cli.tasks.lines import check_files, decoded_lines, line_count, opened_input, opened_output, prompted, summary
-from seqgen_cli.tasks.translate import plots
+from seqgen_cli.tasks.lines import (
+    check_files,
+    decoded_lines,
+    line_count,
+    opened_input,
+    opened_output,
+    prompted,
+    shows_progress,
+    summary,
+)
 from seqgen_cli.tasks.translate.task import TASK
 from seqgen_cli.tasks.translate.translator import Translation, Translator
 
@@ -44,7 +52,7 @@ def run(config: Config) -> dict[str, Any]:
         with opened_output(config.output_file) as target:
             prefixes = read_lines(Path(config.prefix)) if config.prefix else None
             window, total = 1 if asking else config.window, line_count(config.input)
-            stream = translator.stream(again, window, total, not asking, prefixes)
+            stream = translator.stream(again, window, total, not asking and shows_progress(config.output_file), prefixes)
             for number, (line, translation) in enumerate(zip(lines, stream, strict=True), start=1):
                 _count(translation, counts)
                 _write(target, number, translation, translator.decoder.outputs)
@@ -76,5 +84,7 @@ def _write(target: TextIO, number: int, translation: Translation, outputs: int) 
 
 
 def _plot(translator: Translator, line: str, text: str, path: Path) -> None:
+    from seqgen_cli.tasks.translate import plots  # matplotlib: few translations are drawn
+
     (alignment,) = translator.alignments([line], [text])
     plots.alignment_plot(path, alignment.source_pieces, alignment.target_pieces, alignment.weights_TS)

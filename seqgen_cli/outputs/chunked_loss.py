@@ -31,9 +31,6 @@ class _Plan(NamedTuple):
     dtype: torch.dtype
 
 
-# The number of chunks follows the number of positions, which changes with every batch: torch.compile would trace the
-# loop anew each time, so both functions stay outside its graphs.
-@torch.compiler.disable
 def nll_each(
     hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, target_N: Tensor, smoothing: float, chunk_elements: int | None
 ) -> Tensor:
@@ -43,7 +40,6 @@ def nll_each(
     return losses_N
 
 
-@torch.compiler.disable
 def nll_sum(
     hidden_ND: Tensor,
     weight_VD: Tensor,

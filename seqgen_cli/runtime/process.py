@@ -118,7 +118,8 @@ class Runtime:
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch at its first tensor
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-        torch.use_deterministic_algorithms(self.deterministic, warn_only=True)
+        if self.deterministic != torch.are_deterministic_algorithms_enabled():  # to say so again would import torch's compiler
+            torch.use_deterministic_algorithms(self.deterministic, warn_only=True)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
         if self.world_size > 1 and not dist.is_initialized():

@@ -64,6 +64,11 @@ def opened_output(path: str | None) -> AbstractContextManager[TextIO]:
     return nullcontext(sys.stdout)
 
 
+def shows_progress(output: str | None) -> bool:
+    """Whether a bar is wanted: not where the results themselves come up on the terminal."""
+    return output is not None or not sys.stdout.isatty()
+
+
 def line_count(path: str | None) -> int | None:
     """Lines of a plain file, for the progress bar; None where it would cost a decompression or cannot be known."""
     if path is None or path.endswith(".gz") or not sys.stderr.isatty() or not Path(path).is_file():

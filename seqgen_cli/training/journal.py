@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from seqgen_cli.report.drawing import new_figure, save_figure
 from seqgen_cli.report.tables import to_json
 
 if TYPE_CHECKING:
@@ -142,6 +141,8 @@ def _points(records: Sequence[dict[str, float]], axis: str, name: str) -> np.nda
 
 def _draw_curve(name: str, against: dict[str, np.ndarray], path: Path) -> None:
     """One panel for each axis, with a shared scale of `name`."""
+    from seqgen_cli.report.drawing import new_figure, save_figure  # matplotlib: only when training has ended
+
     figure = new_figure(5.0 * len(against), 3.5)
     panels = figure.subplots(1, len(against), sharey=True, squeeze=False)[0]
     for panel, (axis, points) in zip(panels, against.items(), strict=True):

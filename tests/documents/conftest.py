@@ -59,7 +59,7 @@ class World:
             (folder / name).write_text("the film\nnot dull at all\n")
         for name in ("a.csv", "b.csv"):
             (folder / name).write_text(
-                "text,label\n" + "".join(f"film {n},{'neg pos neutral'.split()[n % 3]}\n" for n in range(30))
+                "text,label\n" + "".join(f"film {n},{['neg', 'pos', 'neutral'][n % 3]}\n" for n in range(30))
             )
         (folder / "recipes").symlink_to(ROOT / "recipes")
         (folder / "aclImdb_v1.tar.gz").symlink_to(self._place / "files" / "aclImdb_v1.tar.gz")

@@ -192,7 +192,7 @@ def test_extreme_scores() -> None:
 
 
 def test_compiles() -> None:
-    """torch.compile runs the layer, if outside its graphs."""
+    """torch.compile runs the layer."""
     made = layer()
     hidden_ND, target_N, weights_N = inputs()
     compiled = torch.compile(lambda h: made.loss(h * 2.0, target_N, weights_N=weights_N), backend="eager")
