@@ -51,6 +51,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def well_formed(text: str) -> tuple[str, int]:
+    """The text with U+FFFD for each surrogate that has no partner, which no file can hold; and the number of those."""
+    try:
+        text.encode("utf-8")
+        return text, 0
+    except UnicodeEncodeError:
+        joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return joined, joined.count("\ufffd") - text.count("\ufffd")
+
+
 def _join(words: list[str], last: str) -> str:
     return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 

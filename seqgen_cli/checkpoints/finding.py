@@ -56,7 +56,11 @@ def _ordered(checkpoints: Path, last: bool) -> list[Path]:
 
 
 def _rank(pair: tuple[Path, Manifest]) -> tuple[float, int]:
-    return (pair[1].merit, pair[1].step)
+    """Of equals the earlier is the better, as for whoever watches the training (training/trainer.py, Watch); of those that were
+    not evaluated the later.
+    """
+    merit, step = pair[1].merit, pair[1].step
+    return (merit, step if merit == float("-inf") else -step)
 
 
 def manifests(checkpoints: Path) -> Iterator[tuple[Path, Manifest | None]]:

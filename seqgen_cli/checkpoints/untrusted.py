@@ -1,12 +1,13 @@
 """Reads a checkpoint's config as what it is: data from a stranger."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from seqgen_cli.config.groups import PACKAGES, resolve_stranger
+from seqgen_cli.config.settings import texts_in
 from seqgen_cli.errors import RequestError, SeqgenError
 
 _LARGEST_CONFIG = 1 << 20  # bytes; ours are a few thousand
@@ -39,7 +40,7 @@ def read_config(path: Path, trust: Sequence[str] = ()) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(values.get(group), dict) for group in ("model", "output")):
         raise SeqgenError(f"{path} is not the config of a seqgen checkpoint: it names no model and output.")
     for key, value in values.items():
-        if any("${" in text for text in _texts([key, value])):
+        if any("${" in text for text in texts_in([key, value])):
             raise RequestError(f"{path}: {key} holds an interpolation (`${{`), which a checkpoint may not.")
         if _check_targets(value, str(key), trust) or key == "_target_":
             raise RequestError(f"{path}: {key} holds a `_target_` where none belongs.")
@@ -49,23 +50,10 @@ def read_config(path: Path, trust: Sequence[str] = ()) -> dict[str, Any]:
 def _check_targets(value: Any, group: str, trust: Sequence[str]) -> bool:
     """Check the class that a group's node names, and those of what it chooses in turn; whether any stands elsewhere."""
     if not isinstance(value, dict) or "_target_" not in value:
-        return "_target_" in _texts(value)
+        return "_target_" in texts_in(value)
     resolve_stranger(value, group, trust)
     settings = {name: item for name, item in value.items() if name != "_target_"}
     return any(
-        _check_targets(item, f"{group}/{name}", trust) if f"{group}/{name}" in PACKAGES else "_target_" in _texts([name, item])
+        _check_targets(item, f"{group}/{name}", trust) if f"{group}/{name}" in PACKAGES else "_target_" in texts_in([name, item])
         for name, item in settings.items()
     )
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every string inside plain data, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _texts(key)
-            yield from _texts(item)
-    elif isinstance(value, list | tuple | set):
-        for item in value:
-            yield from _texts(item)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from seqgen_cli.config.listing import groups, top_level
 from seqgen_cli.config.settings import TOP_LEVEL, flag_of, is_flag, takes_several, takes_text
-from seqgen_cli.errors import RequestError, did_you_mean
+from seqgen_cli.errors import RequestError, did_you_mean, well_formed
 
 COMMANDS = {
     "train": "train a model: data x model x output layer x objective",
@@ -42,6 +42,7 @@ class Request:
 
     command: None where only help or the version is wanted. overrides: in Hydra's grammar, in the order given.
     cfg: "job" prints the composed config instead of running. config_dir: folder of further choices.
+    replaced: bytes of texts that were not UTF-8, each of which reads as U+FFFD.
     """
 
     command: str | None = None
@@ -52,6 +53,7 @@ class Request:
     version: bool = False
     cfg: str | None = None
     config_dir: str | None = None
+    replaced: int = 0
 
 
 def parse(arguments: list[str]) -> Request:
@@ -83,10 +85,11 @@ def parse(arguments: list[str]) -> Request:
         elif request.command is None and "=" not in word:
             request.command = _command(word, request.help)
         elif "=" in word or word.startswith("~"):
-            request.overrides.append(word)
+            request.overrides.append(_utf8(word.partition("=")[0], word, request))
         else:
             raise RequestError(f"{word} is neither a setting (key=value) nor a flag (--name value).")
-    request.overrides += [override(key, given) for key, given in values.items()]
+    for key, given in values.items():
+        request.overrides.append(override(key, [_utf8(key, text, request) for text in given]))
     return _checked(request)
 
 
@@ -127,6 +130,15 @@ def _key(flag: str, command: str | None) -> str:
     flags = [*SWITCHES, *OPTIONS, *map(flag_of, mine)]
     where = f"seqgen {command}" if command else "seqgen"
     raise RequestError(f"{flag} is not a flag of {where}.{did_you_mean(flag, flags)} Settings are written key=value.")
+
+
+def _utf8(key: str, text: str, request: Request) -> str:
+    """A word of the command line; of texts to work on, bytes that are not UTF-8 are counted and read as U+FFFD."""
+    found, halves = well_formed(text)
+    if halves and key not in ("text", "prompt"):
+        raise RequestError(f"{found} is not UTF-8: rename the file, or write the command in UTF-8.")
+    request.replaced += halves
+    return found
 
 
 def _value(flag: str, rest: list[str]) -> str:

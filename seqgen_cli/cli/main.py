@@ -15,7 +15,7 @@ from importlib.metadata import version
 from seqgen_cli.cli.grammar import Request, parse
 from seqgen_cli.cli.helptext import command_page, overview
 from seqgen_cli.config.listing import groups
-from seqgen_cli.errors import SeqgenError, sentence
+from seqgen_cli.errors import SeqgenError, counted, sentence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif request.help or request.command is None:
             print(_page(request))
         else:
+            if request.replaced:
+                _say(f"the text is not UTF-8: {counted(request.replaced, 'byte')} of it read as U+FFFD.")
             return _run(request)
         return 0
     except BrokenPipeError:

@@ -117,7 +117,12 @@ def _report(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
         + (["failed" if result["error"] else "done"] if failed else [])
         for each, figure, result in zip(settings, figures, results, strict=True)
     ]
-    show(f"{len(results)} jobs", [*varied, *shown, *failed], rows, [f"As csv, with all figures: {folder / 'table.csv'}"])
+    show(
+        errors.counted(len(results), "job"),
+        [*varied, *shown, *failed],
+        rows,
+        [f"As csv, with all figures: {folder / 'table.csv'}"],
+    )
 
 
 def _differ(rows: Sequence[Mapping[str, Any]], name: str) -> bool:

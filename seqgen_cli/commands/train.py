@@ -105,7 +105,8 @@ def _summarise(run: Path, result: dict[str, Any], metric: str) -> None:
     value = result.get(f"average_{metric}") if result.get("average_kept") else result[metric]
     where = "average of the best checkpoints" if result.get("average_kept") else f"update {result['best_update']}"
     print(f"run      {run}")
-    print(f"best     {metric} {'not a number' if value is None else f'{value:.4g}'} ({where}; {result['update']} updates made)")
+    made = counted(result["update"], "update")
+    print(f"best     {metric} {'not a number' if value is None else f'{value:.4g}'} ({where}; {made} made)")
     for name in ("samples", "plots"):
         if (run / name).is_dir():
             print(f"{name:8} {run / name}")

@@ -12,11 +12,12 @@ from seqgen_cli.config.checked import Config
 from seqgen_cli.config.compose import compose, nothing_chosen, plain
 from seqgen_cli.config.listing import default_groups, groups, read_settings
 from seqgen_cli.config.parts import owner
-from seqgen_cli.config.settings import TOP_LEVEL
+from seqgen_cli.config.settings import TOP_LEVEL, flag_of, takes_text, texts_in
 from seqgen_cli.errors import RequestError, SeqgenError, UnknownSettingError, did_you_mean
 
 _log = logging.getLogger(__name__)
 
+_MAY_BE_EMPTY = ("text", "prompt")
 _SOME = 2**15  # words, where nothing says how many
 
 
@@ -67,6 +68,7 @@ def checked(values: Mapping[str, Any], command: str | None = None) -> Config:
             getattr(config, key)
         elif key not in TOP_LEVEL and key not in groups() and key != "choices":
             raise UnknownSettingError(f"{key} is not a setting.{did_you_mean(key, [*TOP_LEVEL, *groups()])}")
+    _check_texts(values, command)
     parts = [part for group in config.chosen for part in config.part(group).whole()]
     fitness.check_fit({part.group: part.cls for part in parts}, values, config.choices)
     if "trainer" in config:
@@ -76,6 +78,16 @@ def checked(values: Mapping[str, Any], command: str | None = None) -> Config:
     if "objective" in config:
         _try_networks(config)
     return config
+
+
+def _check_texts(values: Mapping[str, Any], command: str | None) -> None:
+    """Refuse an empty name, as of a shell's variable that is not set, and text that no checkpoint's config may hold."""
+    for key, value in values.items():
+        if key in TOP_LEVEL and takes_text(key) and key not in _MAY_BE_EMPTY and (value == "" or value == [""]):
+            raise RequestError(f"{flag_of(key)} is empty: give it a value, or leave it out.")
+        if command == "train" and (text := next((text for text in texts_in(value) if "${" in text), None)) is not None:
+            told = "no checkpoint keeps text with `${`, by which settings name others"
+            raise RequestError(f"{key} holds {text!r}: {told}. Rename it, or link to it.")
 
 
 def _check_training(config: Config) -> None:

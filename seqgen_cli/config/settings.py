@@ -1,6 +1,7 @@
 """The top-level settings of the commands: type and range of each key. A key means the same in every command."""
 
 import keyword
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from annotated_types import Ge, Le
@@ -91,3 +92,16 @@ def takes_text(key: str) -> bool:
 def takes_several(key: str) -> bool:
     """Whether the key takes a list."""
     return list[str] in get_args(_bare(key))
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every string inside plain data, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from texts_in(key)
+            yield from texts_in(item)
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            yield from texts_in(item)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from seqgen_cli.errors import RequestError
+from seqgen_cli.errors import RequestError, counted
 
 _LOWER_IS_BETTER = frozenset({"calibration_error", "log_loss", "loss", "nll", "nll_per_character", "perplexity", "ter"})
 _HIGHER_IS_BETTER = frozenset({"accuracy", "average_precision", "bleu", "chrf", "f1", "roc_auc"})
@@ -68,6 +68,5 @@ def check_parallel(hypotheses: Sequence[str], references: Sequence[Sequence[str]
     for number, lines in enumerate(references, start=1):
         if len(lines) != len(hypotheses):
             which = "the references have" if len(references) == 1 else f"reference {number} has"
-            raise RequestError(
-                f"There are {len(hypotheses)} hypotheses but {which} {len(lines)} lines; line i must match line i."
-            )
+            wanted, got = counted(len(hypotheses), "line"), counted(len(lines), "line")
+            raise RequestError(f"The hypotheses have {wanted} but {which} {got}; line i must match line i.")

@@ -12,7 +12,7 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from seqgen_cli.data.batch import Batch
-from seqgen_cli.errors import RequestError
+from seqgen_cli.errors import RequestError, counted
 from seqgen_cli.layers.rows import by_gradient
 from seqgen_cli.models.base import Model
 from seqgen_cli.objectives.base import Loss, MakeOptimizer, Progress, Update
@@ -47,9 +47,8 @@ class MaximumLikelihood(nn.Module):
         if class_weights == "balanced":
             class_weights = _balanced(counts_V)
         if class_weights is not None and len(class_weights) != output.vocab_size:
-            raise RequestError(
-                f"objective.class_weights has {len(class_weights)} numbers for {output.vocab_size} classes: give one each."
-            )
+            numbers = counted(len(class_weights), "number")
+            raise RequestError(f"objective.class_weights has {numbers} for {output.vocab_size} classes: give one each.")
         self.model = model
         self.output = output
         self.class_weights = class_weights

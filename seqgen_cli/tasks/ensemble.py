@@ -204,8 +204,8 @@ class Ensemble:
             kept = [k for k in range(len(rows)) if scores_BK[b][k] > -math.inf] or [0]
             first = [] if before is None else before[b].tolist()
             words = [first + rows[k][: lengths_BK[b][k]] for k in kept]
-            # A byte-fallback vocabulary can spell a line end.
-            texts = [text.replace("\r", " ").replace("\n", " ") for text in tokenizer.decode(words)]
+            # A byte-fallback vocabulary can spell a line end; an output cut at its longest can end in the space before a word.
+            texts = [text.replace("\r", " ").replace("\n", " ").rstrip(" ") for text in tokenizer.decode(words)]
             results.append(
                 [
                     Hypothesis(text, scores_BK[b][k], log_probs_BK[b][k], lengths_BK[b][k], truncated_BK[b][k])

@@ -45,14 +45,19 @@ def prepared_split(
 
 def evaluation_config(trained: Config, config: Config) -> Config:
     """The checkpoint's config on this machine, with the data to evaluate on: those chosen (`data=text ...`), or its own with
-    the keys given (`data.years=[2015]`).
+    the keys given (`data.years=[2015]`). Files of splits that are not evaluated need not be there.
 
     Raises:
         RequestError: a setting is wrong, or the model cannot read such data.
     """
     chosen = "data" in config.chosen
+    data = dict(config.values.get("data") or {})
+    others = {"train", "valid", "test"} - {config.split}
+    kept = data if chosen else {**trained.values["data"], **data}
+    if config.split != "train" and kept.get(config.split):  # a split with files of its own needs no other's
+        data |= dict.fromkeys(others & kept.keys())
     choices = {**trained.choices, **({"data": config.choices.get("data")} if chosen else {})}
-    whole = trained.changed({"data": config.values.get("data") or {}, "runtime": config.values["runtime"], "choices": choices})
+    whole = trained.changed({"data": data, "runtime": config.values["runtime"], "choices": choices})
     classes = {"data": whole.data.cls}
     if "model" in whole:
         classes |= {"model": whole.model.cls}

@@ -3,6 +3,7 @@ in windows, and what is said of them at the end."""
 
 import io
 import logging
+import re
 import sys
 import time
 from collections import Counter
@@ -14,9 +15,11 @@ from typing import IO, Any, TextIO, TypeVar
 
 from seqgen_cli.config.checked import Config
 from seqgen_cli.data.corpora.lines import open_text
-from seqgen_cli.errors import RequestError
+from seqgen_cli.errors import RequestError, counted, well_formed
 
 Item = TypeVar("Item")
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def check_files(command: str, config: Config, text: str | None = None) -> None:
@@ -41,13 +44,28 @@ def summary(noun: str, counts: Counter[str], unusual: Mapping[str, str], start: 
     """
     seconds = time.perf_counter() - start
     told = "".join(f"; {counts[name]:,} {what}" for name, what in unusual.items() if counts[name])
-    log.info(f"{counts[noun]:,} {noun} in {seconds:.1f} s ({counts[noun] / max(seconds, 1e-9):,.1f} a second){told}.")
+    done = counted(counts[noun], noun.removesuffix("s"))
+    log.info(f"{done} in {seconds:.1f} s ({counts[noun] / max(seconds, 1e-9):,.1f} a second){told}.")
     return {noun: counts[noun], "seconds": seconds, **{name: counts[name] for name in unusual}}
 
 
 def given(texts: str | Sequence[str] | None) -> list[str]:
     """Texts from the command line."""
     return [] if texts is None else [texts] if isinstance(texts, str) else list(texts)
+
+
+def as_lines(texts: Iterable[str], taker: str) -> Iterator[str]:
+    """Texts as lines: half a character (a lone surrogate) is U+FFFD, and an end of a line within one a space.
+
+    Args:
+        taker: who was given them, for what is said of a single text in the place of several.
+
+    Raises:
+        RequestError: they are one text.
+    """
+    if isinstance(texts, str):
+        raise RequestError(f"{taker} takes a list of texts, and was given one text: put it in brackets, [text].")
+    return (" ".join(_LINE_END.split(well_formed(text)[0])) for text in texts)
 
 
 def opened_input(path: str | None) -> AbstractContextManager[IO[bytes]]:

@@ -44,7 +44,7 @@ def test_labelled_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     table = [line.split() for line in said.out.splitlines()]
     assert ["train", "3", "12", "4.0", "5", "1", "bad,", "2", "good"] in table
     assert ["valid", "2", "16", "8.0", "12", "2", "bad,", "0", "good"] in table
-    assert "2 classes" in said.out and "1 texts (50.0%) cut to 12" in said.err
+    assert "2 classes" in said.out and "1 text (50.0%) cut to 12" in said.err
     figures = json.loads((tmp_path / "f.json").read_text())
     assert figures["train_texts"] == 3 and figures["train_classes"] == {"bad": 1, "good": 2}
     assert not list((tmp_path / "cache").glob("features-*"))
@@ -57,7 +57,7 @@ def test_labelled_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     ("words", "message"),
     [
         (["data.train=gone"], "gone.ja does not exist"),
-        (["data.weights=[1,2]"], "2 numbers for 1 corpora"),
+        (["data.weights=[1,2]"], "2 numbers where data.train has 1"),
         (["data.weigths=[1]"], "Did you mean data.weights"),
         (["tokenizer.vocab_size=0"], "8 or more"),
         (["tokenizer.kind=wordpiece"], "unigram"),

@@ -330,7 +330,7 @@ def test_models_of_different_vocabularies_make_no_ensemble(run: Path, tmp_path: 
             ["--ckpt", "{run}", "--input", "{run}/in", "--output", "{run}/no/out"],
             "--output {run}/no/out: its folder does not exist",
         ),
-        (["--ckpt", "{run}", "--input", "{run}/in", "--prefix", "{run}/two"], "in has 1 lines but {run}/two has 2"),
+        (["--ckpt", "{run}", "--input", "{run}/in", "--prefix", "{run}/two"], "in has 1 line but {run}/two has 2"),
         (["--ckpt", "{run}", "--prefix", "missing.en"], "missing.en does not exist"),
         (["--ckpt", "{run}", "decoding.n_best=9"], "decoding.n_best=9 is more than decoding.beam_size=5"),
     ],

@@ -73,7 +73,7 @@ def test_fingerprint_follows_the_text(tmp_path: Path) -> None:
     ("source", "target", "message"),
     [
         ("一\n二\n三\n", "one\n", r"a\.ja has 3 lines but .*a\.en has 1:"),
-        ("一\n", "one\n\n\n\n", r"a\.ja has 1 lines but .*a\.en has 4:"),
+        ("一\n", "one\n\n\n\n", r"a\.ja has 1 line but .*a\.en has 4:"),
         ("", "one\n", r"a\.ja has 0 lines but .*a\.en has 1:"),
         ("", "", r"a\.ja and .*a\.en are empty"),
     ],
@@ -104,7 +104,7 @@ def test_a_directory_and_nothing(tmp_path: Path) -> None:
         (LANGUAGES, r"no files: set data\.train"),
         ({**LANGUAGES, "train": "gone/train"}, r"data\.train: gone/train\.ja does not exist"),
         ({**LANGUAGES, "train": [{"source": "x"}]}, r"neither a prefix .* nor \{source: FILE, target: FILE\}"),
-        ({**LANGUAGES, "train": "HERE/a", "weights": [1, 2]}, r"data\.weights has 2 numbers for 1 corpora"),
+        ({**LANGUAGES, "train": "HERE/a", "weights": [1, 2]}, r"data\.weights has 2 numbers where data.train has 1"),
         (
             {**LANGUAGES, "train": "HERE/a", "weights": [0]},
             r"data\.weights is \[0\], wrong at \[0\]; it must be .* 0\.001 or more",

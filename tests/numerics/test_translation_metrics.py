@@ -200,9 +200,9 @@ def test_several_metrics_come_in_the_order_asked():
 
 def test_ragged_or_empty_input_is_refused_with_both_counts():
     metrics = TranslationMetrics()
-    with pytest.raises(RequestError, match="2 hypotheses but the references have 3 lines"):
+    with pytest.raises(RequestError, match="hypotheses have 2 lines but the references have 3 lines"):
         metrics.compute(["a", "b"], [["a", "b", "c"]])
-    with pytest.raises(RequestError, match="2 hypotheses but reference 2 has 1 lines"):
+    with pytest.raises(RequestError, match="hypotheses have 2 lines but reference 2 has 1 line;"):
         metrics.compute(["a", "b"], [["a", "b"], ["c"]])
     with pytest.raises(RequestError, match="nothing to score"):
         metrics.compute([], [[]])

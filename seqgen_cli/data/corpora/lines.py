@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from seqgen_cli.data.corpora.base import Pair
-from seqgen_cli.errors import RequestError
+from seqgen_cli.errors import RequestError, counted
 
 
 def aligned(sources: Iterable[str], targets: Iterable[str], source_name: str, target_name: str) -> Iterator[Pair]:
@@ -54,7 +54,7 @@ def count_lines(path: Path) -> int:
 
 def _ragged(source_name: str, target_name: str, source_lines: int, target_lines: int) -> RequestError:
     return RequestError(
-        f"{source_name} has {source_lines:,} lines but {target_name} has {target_lines:,}: "
+        f"{source_name} has {counted(source_lines, 'line')} but {target_name} has {target_lines:,}: "
         "each line of one needs its line in the other."
     )
 
@@ -86,16 +86,6 @@ def _undamaged(file: Iterable[bytes], name: str) -> Iterator[bytes]:
         yield from file
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError) as error:
         raise RequestError(f"{name} is damaged or cut short ({error}): fetch it again.") from None
-
-
-def well_formed(text: str) -> tuple[str, int]:
-    """The text with U+FFFD for each surrogate that has no partner, which no file can hold; and the number of those."""
-    try:
-        text.encode("utf-8")
-        return text, 0
-    except UnicodeEncodeError:
-        joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return joined, joined.count("\ufffd") - text.count("\ufffd")
 
 
 def open_text(path: Path) -> IO[bytes]:

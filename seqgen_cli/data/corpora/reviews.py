@@ -13,9 +13,9 @@ from annotated_types import Gt, Lt
 
 from seqgen_cli.data.corpora import tables
 from seqgen_cli.data.corpora.labelled import Example, LabelledData, shuffled
-from seqgen_cli.data.corpora.lines import content_hash, well_formed
+from seqgen_cli.data.corpora.lines import content_hash
 from seqgen_cli.data.corpora.tables import BadRow, Row, scalar
-from seqgen_cli.errors import RequestError, counted
+from seqgen_cli.errors import RequestError, counted, well_formed
 
 _WHOLE = re.compile(r"(-?\d+)\.0+")  # a class 1 that a library has written as 1.0
 

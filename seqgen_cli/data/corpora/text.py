@@ -9,7 +9,7 @@ from annotated_types import Ge, Le
 
 from seqgen_cli.data.corpora.base import SIDES, Mixture, Pair, Row, RunningText
 from seqgen_cli.data.corpora.lines import aligned, content_hash, read_lines
-from seqgen_cli.errors import RequestError
+from seqgen_cli.errors import RequestError, counted
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,10 @@ class TextCorpus:
             )
         parts = len(self._files.get("train", ()))
         self._weights = [1.0] * parts if weights is None else list(weights)
-        if len(self._weights) != parts:
-            raise RequestError(f"data.weights has {len(self._weights)} numbers for {parts} corpora in data.train: give one each.")
+        if parts and len(self._weights) != parts:
+            raise RequestError(
+                f"data.weights has {counted(len(self._weights), 'number')} where data.train has {parts}: give one to each corpus."
+            )
 
     @property
     def split_names(self) -> list[str]:

@@ -20,7 +20,7 @@ from seqgen_cli.data.prepare.cleaning import chunks
 from seqgen_cli.data.prepare.store import RaggedWriter, Text, TextWriter, save_array
 from seqgen_cli.data.tokenizers.labels import Labels
 from seqgen_cli.data.tokenizers.wordpieces import EncoderTokenizer, WordPieces
-from seqgen_cli.errors import RequestError
+from seqgen_cli.errors import RequestError, counted
 
 FORMAT = 1  # of the folders in the cache: raise it when what is written into them changes
 _CHUNK = 1024
@@ -102,7 +102,9 @@ def _store_texts(
             writer.append(text for text, _ in examples)
         save_array(folder / f"{split}.labels", np.array([number[label] for _, label in examples], np.int32))
         counts = Counter(label for _, label in examples)
-        lines.append(f"{split}: {len(examples):,} texts, " + ", ".join(f"{counts[name]:,} {name}" for name in found) + ".")
+        lines.append(
+            f"{split}: {counted(len(examples), 'text')}, " + ", ".join(f"{counts[name]:,} {name}" for name in found) + "."
+        )
     lines += _duplicates({split: [text for text, _ in examples] for split, examples in every.items()})
     (folder / "info.json").write_text(json.dumps({"names": found, "report": [*lines, *notes]}))
 
@@ -115,7 +117,7 @@ def _duplicates(texts: Mapping[str, Sequence[str]]) -> list[str]:
         for other in order[place + 1 :]:
             known = set(texts[split])
             if count := sum(text in known for text in texts[other]):
-                lines.append(f"{count:,} texts of {other} occur in {split} word for word; they are kept.")
+                lines.append(f"{split} holds {counted(count, 'text')} of {other}, word for word; all are kept.")
     return lines
 
 
@@ -154,6 +156,6 @@ def _store_split(folder: Path, split: str, texts: Text, tokenizer: EncoderTokeni
             total, longest = total + int(lengths.sum()), max(longest, int(lengths.max()))
             writer.append(np.concatenate(rows), lengths)
     kept = {"head": "the beginning", "tail": "the end", "head_tail": "beginning and end"}[tokenizer.truncation]
-    shortened = f"; {cut:,} texts ({cut / len(texts):.1%}) cut to {tokenizer.max_length}, {kept} kept" if cut else ""
+    shortened = f"; {counted(cut, 'text')} ({cut / len(texts):.1%}) cut to {tokenizer.max_length}, {kept} kept" if cut else ""
     foreign = f"; {unknown / total:.1%} of them unknown to the encoder" if unknown > _MANY_UNKNOWN * total else ""
     return f"{split}: {total / len(texts):.1f} word pieces a text, the longest {longest}{shortened}{foreign}."

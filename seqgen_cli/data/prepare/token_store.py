@@ -23,6 +23,7 @@ from seqgen_cli.data.prepare.cleaning import CHUNK, StandardCleaning, apply_rule
 from seqgen_cli.data.prepare.store import RaggedWriter, Text, save_array
 from seqgen_cli.data.prepare.text_store import TextInfo
 from seqgen_cli.data.tokenizers.base import TextTokenizer
+from seqgen_cli.errors import counted
 
 Encoded = list[tuple[np.ndarray, np.ndarray]]
 """Each side of some rows: their ids in one array, and the number of ids of each row."""
@@ -67,7 +68,7 @@ def _store_split(
             kept[start : start + len(left)] = left
     save_array(folder / f"{name}.rows", rows[kept])
     noun = row_noun(len(tokenizers))
-    report = [f"{name}: {info.read:,} {noun}s read, {kept.sum():,} kept; {writer.sizes()}."]
+    report = [f"{name}: {counted(info.read, noun)} read, {kept.sum():,} kept; {writer.sizes()}."]
     if name == "train":
         save_array(folder / "target_counts", writer.counts["target"])
         report.append(counts_line(dropped, int(kept.sum()), len(tokenizers)))

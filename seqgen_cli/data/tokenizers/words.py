@@ -28,7 +28,7 @@ import numpy as np
 from annotated_types import Ge
 
 from seqgen_cli.data.tokenizers.model_file import ModelFile
-from seqgen_cli.errors import RequestError
+from seqgen_cli.errors import RequestError, counted
 
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 _FORMAT = "seqgen words 2"
@@ -143,7 +143,9 @@ class Words:
             (word for word, count in counts.items() if count >= self.min_count), key=lambda word: (-counts[word], word)
         )
         if not words:
-            raise RequestError(f"The {side} side has no word that occurs {self.min_count} times: lower tokenizer.min_count.")
+            raise RequestError(
+                f"The {side} side has no word that occurs {counted(self.min_count, 'time')}: lower tokenizer.min_count."
+            )
         kept = words if self.max_size is None else words[: self.max_size - len(SPECIALS)]
         known = sum(counts[word] for word in kept) / counts.total()
         note = f"tokenizer, {side}: {len(kept):,} of {len(counts):,} different words are known, {known:.2%} of the text."

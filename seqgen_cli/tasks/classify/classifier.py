@@ -20,7 +20,7 @@ from seqgen_cli.errors import RequestError
 from seqgen_cli.outputs.base import OutputLayer
 from seqgen_cli.runtime.devices import wide
 from seqgen_cli.runtime.process import Runtime
-from seqgen_cli.tasks.lines import windows
+from seqgen_cli.tasks.lines import as_lines, windows
 from seqgen_cli.tasks.loading import Checkpoints, opened, several
 
 
@@ -89,7 +89,7 @@ class TextClassifier:
             total: number of texts, where known, for the bar.
         """
         with tqdm(total=total, desc="classifying", unit=" texts", leave=False, disable=None if progress else True) as bar:
-            for _, chunk in windows(texts, window, total):
+            for _, chunk in windows(as_lines(texts, "classify"), window, total):
                 yield from self._classify(chunk)
                 bar.update(len(chunk))
 

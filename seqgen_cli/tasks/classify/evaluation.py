@@ -10,6 +10,7 @@ import numpy as np
 from seqgen_cli.config import build
 from seqgen_cli.config.checked import Config
 from seqgen_cli.data.labelled import LabelledDataset
+from seqgen_cli.errors import counted
 from seqgen_cli.metrics.classification import ClassificationMetrics, confusion
 from seqgen_cli.report.tables import count, show, to_json
 from seqgen_cli.tasks.classify.classifier import TextClassifier, open_classifier
@@ -38,7 +39,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     names = classifier.labels.names
     table_CC = confusion(log_probs_NC.argmax(-1), labels_N, len(names))
     place = _write(config, classifier, metrics, log_probs_NC, labels_N)
-    title = f"{classifier.folder}: {config.split}, {len(labels_N):,} texts"
+    title = f"{classifier.folder}: {config.split}, {counted(len(labels_N), 'text')}"
     notes = [f"{name} is not defined here: {why}." for name, why in metrics.undefined(labels_N, names).items()]
     show_figures(title, figures, metrics, ".4f", [["texts a second", count(len(labels_N) / seconds), ""]], notes)
     show("Confusions", ["true \\ predicted", *names], [[name, *map(str, row)] for name, row in zip(names, table_CC, strict=True)])

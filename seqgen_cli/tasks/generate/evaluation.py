@@ -47,7 +47,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         bits = sums["nll"].sum() / characters / math.log(2)
         further |= {"target_characters": characters, "bits_per_character": bits}
     further["tokens_per_second"] = tokens / seconds
-    title = f"{generator.folder}: {config.split}, {len(sums['nll']):,} {dataset.noun}s"
+    title = f"{generator.folder}: {config.split}, {counted(len(sums['nll']), dataset.noun)}"
     show_figures(title, scores, metrics, ".5g", _rows(further), _notes(further["unknown_rate"]))
     return {f"{dataset.noun}s": len(sums["nll"]), **flat(scores), **further}
 

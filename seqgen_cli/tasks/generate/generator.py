@@ -13,7 +13,7 @@ from seqgen_cli.decoding.sample import Sampling
 from seqgen_cli.decoding.steps import Network
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.ensemble import Ensemble, Hypothesis, Likelihood
-from seqgen_cli.tasks.lines import windows
+from seqgen_cli.tasks.lines import as_lines, windows
 from seqgen_cli.tasks.loading import Checkpoints, opened
 
 
@@ -94,7 +94,7 @@ class TextGenerator(Ensemble):
         """
         decoder = self.decoder if n is None else self.decoder.giving(n)
         with tqdm(total=total, desc="generating", unit=" prompts", leave=False, disable=None if progress else True) as bar:
-            for first, chunk in windows(prompts, window, total):
+            for first, chunk in windows(as_lines(prompts, "generate"), window, total):
                 yield from self._generated(chunk, first, decoder, bar.update)
 
     def score(self, texts: Sequence[str], first: int = 0) -> list[Likelihood]:
@@ -106,6 +106,7 @@ class TextGenerator(Ensemble):
         Raises:
             RequestError: one is longer than the model reads.
         """
+        texts = list(as_lines(texts, "score"))
         return self._scored(texts, self.target_tokenizer.encode(texts), None, first)
 
     def _generated(

@@ -42,13 +42,13 @@ def score_files(config: Config) -> dict[str, Any]:
     for path, lines in zip(paths, references, strict=True):
         if len(lines) != len(hypotheses):
             raise RequestError(
-                f"{config.hyp} has {len(hypotheses):,} lines but {path} has {len(lines):,}: "
+                f"{config.hyp} has {counted(len(hypotheses), 'line')} but {path} has {len(lines):,}: "
                 "each translation needs its reference on the same line."
             )
     language = config.target_language or of_file(paths[0])
     metrics = config.metrics
     scores = metrics.compute(hypotheses, references, language)
-    title = f"{config.hyp} against {', '.join(paths)}: {len(hypotheses):,} sentences"
+    title = f"{config.hyp} against {', '.join(paths)}: {counted(len(hypotheses), 'sentence')}"
     show_figures(title, scores, metrics, ".2f", notes=_notes(metrics, scores, language, references[0]))
     return {"sentences": len(hypotheses), **flat(scores)}
 
@@ -75,7 +75,7 @@ def evaluate(config: Config) -> dict[str, Any]:
         lines = counted(measured.unread, "line")
         notes.append(f"perplexity and NLL leave out {lines} of more than the {translator.longest} tokens that the model reads.")
     notes += [f"Translations: {place}"] if place else []
-    title = f"{translator.folder}: {config.split}, {len(sources):,} sentences"
+    title = f"{translator.folder}: {config.split}, {counted(len(sources), 'sentence')}"
     show_figures(title, scores, metrics, ".2f", [*_copy_rows(baseline), *_measured_rows(measured)], notes)
     kept = {"translations": str(place)} if place else {}
     return {"sentences": len(sources), **flat(scores), **baseline, **measured.figures(), **kept}

@@ -18,7 +18,7 @@ from seqgen_cli.errors import RequestError
 from seqgen_cli.models.base import Aligner
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.ensemble import Ensemble, Hypothesis, Likelihood
-from seqgen_cli.tasks.lines import windows
+from seqgen_cli.tasks.lines import as_lines, windows
 from seqgen_cli.tasks.loading import Checkpoints, opened
 from seqgen_cli.tasks.translate.sentences import joined, split_long, with_prefixes
 
@@ -112,7 +112,7 @@ class Translator(Ensemble):
             prefixes: one for each line, as of `translate`.
         """
         with tqdm(total=total, desc="translating", unit=" lines", leave=False, disable=None if progress else True) as bar:
-            for first, chunk in windows(with_prefixes(lines, prefixes), window, total):
+            for first, chunk in windows(with_prefixes(as_lines(lines, "translate"), prefixes), window, total):
                 texts, beginnings = zip(*chunk, strict=True)
                 yield from self._translate(texts, beginnings, first, bar.update)
 
@@ -125,6 +125,7 @@ class Translator(Ensemble):
         Raises:
             RequestError: one is longer than the model reads.
         """
+        sources, targets = (list(as_lines(side, "score")) for side in (sources, targets))
         return self._scored(targets, self.target_tokenizer.encode(targets), self.source_tokenizer.encode(sources), first)
 
     def alignments(self, sources: Sequence[str], targets: Sequence[str] | None = None) -> list[Alignment]:
@@ -136,7 +137,8 @@ class Translator(Ensemble):
         model = self.networks[0][0]
         if not isinstance(model, Aligner):
             raise RequestError("Alignments need a model with attention, such as model=attention or model=transformer.")
-        targets = [translation.text for translation in self.translate(sources)] if targets is None else targets
+        sources = list(as_lines(sources, "alignments"))
+        targets = [found.text for found in self.translate(sources)] if targets is None else list(as_lines(targets, "alignments"))
         source_ids = [ids[: self.max_source_tokens - 1] for ids in self.source_tokenizer.encode(sources)]
         target_ids = self.target_tokenizer.encode(targets)
         results: list[Alignment | None] = [None] * len(sources)
