@@ -115,6 +115,15 @@ def test_scoring_names_the_line_that_it_cannot_read(run: Path, folder: Path, cap
     assert "The prefix of line 1 is longer than the 12 tokens" in refused(asked, capsys)
 
 
+def test_scoring_in_windows_numbers_the_lines_of_the_file(
+    run: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqgen_cli.tasks.translate.task.WINDOW", 8)
+    pairs(folder, "test", LONG)
+    files = ["--source", str(folder / "test.en"), "--target", str(folder / "test.fr")]
+    assert f"Line 21 has {TOKENS} tokens" in refused(["score", "--ckpt", str(run), *files], capsys)
+
+
 def test_evaluation_measures_what_the_model_reads_and_counts_the_rest(
     run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
