@@ -9,8 +9,16 @@ from seqgen_cli.errors import counted, well_formed
 
 @pytest.mark.parametrize(
     ("text", "found", "halves"),
-    [("a\ud800b", "a\ufffdb", 1), ("\ud83d\ude00", "😀", 0), ("x\udcff", "x\ufffd", 1), ("\ud800\ud800", "\ufffd\ufffd", 2)]
-    + [("\ufffd\ud800", "\ufffd\ufffd", 1), ("é\ufffd😀", "é\ufffd😀", 0), ("\ude00\ud83d", "\ufffd\ufffd", 2), ("", "", 0)],
+    [
+        ("a\ud800b", "a\ufffdb", 1),
+        ("\ud83d\ude00", "😀", 0),
+        ("x\udcff", "x\ufffd", 1),
+        ("\ud800\ud800", "\ufffd\ufffd", 2),
+        ("\ufffd\ud800", "\ufffd\ufffd", 1),
+        ("é\ufffd😀", "é\ufffd😀", 0),
+        ("\ude00\ud83d", "\ufffd\ufffd", 2),
+        ("", "", 0),
+    ],
 )
 def test_half_a_character_is_replaced_and_pairs_are_joined(text: str, found: str, halves: int) -> None:
     assert well_formed(text) == (found, halves)

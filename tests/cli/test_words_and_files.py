@@ -34,7 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         for number, name in enumerate(("train", "valid", "test")):
             write(folder / "corpus" / name, sentences(60 if name == "train" else 10, number))
-        (folder / "reviews.csv").write_text("label,text\n" + "".join(f"{'pos neg'.split()[n % 2]},film {n}\n" for n in range(12)))
+        (folder / "reviews.csv").write_text("label,text\n" + "".join(f"{['pos', 'neg'][n % 2]},film {n}\n" for n in range(12)))
         files = [f"data.{name}=corpus/{name}" for name in ("train", "valid", "test")]
         text = ["data=text", "data.target_language=en", *files, *(word for word in TINY if not word.startswith("data."))]
         text += ["tokenizer.vocab_size=60", "trainer.steps=2", "runtime.cache_folder=cache", "cleaning.drop_overlap=none"]
@@ -113,9 +113,15 @@ def test_half_a_character_in_a_shell(home: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "flag"),
-    [(["translate", "--ckpt", ""], "--ckpt"), (["eval", "ckpt="], "--ckpt"), (["eval", "--hyp", "a", "--ref", ""], "--ref")]
-    + [(["train", "--init-from", ""], "--init-from"), (["translate", "--ckpt", "x", "--output", ""], "--output")]
-    + [(["train", "--continue", ""], "--continue"), (["score", "--ckpt", "x", "--target="], "--target")],
+    [
+        (["translate", "--ckpt", ""], "--ckpt"),
+        (["eval", "ckpt="], "--ckpt"),
+        (["eval", "--hyp", "a", "--ref", ""], "--ref"),
+        (["train", "--init-from", ""], "--init-from"),
+        (["translate", "--ckpt", "x", "--output", ""], "--output"),
+        (["train", "--continue", ""], "--continue"),
+        (["score", "--ckpt", "x", "--target="], "--target"),
+    ],
 )
 def test_an_empty_name_is_said_to_be_empty(words: list[str], flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     """As of a variable of the shell that is not set."""
