@@ -12,6 +12,7 @@ import pytest
 import seqgen_cli
 from seqgen_cli.cli.main import main
 from seqgen_cli.data.tokenizers.words import split
+from seqgen_cli.errors import RequestError
 
 BOUND = 12  # tokens, `</s>` included
 LONG = "a b c. d e f. g h i. j k l. m n o."
@@ -109,6 +110,12 @@ def test_scoring_names_the_line_that_it_cannot_read(run: Path, folder: Path, cap
     files = ["--source", str(folder / "test.en"), "--target", str(folder / "test.fr")]
     told = refused(["score", "--ckpt", str(run), *files], capsys)
     assert f"Line 21 has {TOKENS} tokens, and the model reads {BOUND}" in told
+    translator: Any = seqgen_cli.load(run, device="cpu")
+    fits = " ".join("abcdefghijkl"[: BOUND - 1])  # and `</s>`
+    assert translator.score([fits], [fits])[0].tokens == BOUND
+    for sides in ([fits + " m"], [fits]), ([fits], [fits + " m"]):
+        with pytest.raises(RequestError, match=f"Line 1 has {BOUND + 1} tokens"):
+            translator.score(*sides)
     (folder / "prefix").write_text(LONG + "\n")
     (folder / "in").write_text("a b\n")
     asked = ["translate", "--ckpt", str(run), "--input", str(folder / "in"), "--prefix", str(folder / "prefix")]

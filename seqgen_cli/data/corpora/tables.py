@@ -60,7 +60,7 @@ def shown(values: Sequence[object]) -> str:
 
 
 def scalar(value: object, name: str) -> str:
-    """A cell as text, without white space around it; a whole number is written without its point, so that 1, 1.0 and "1" are one.
+    """A cell as text, without white space around it.
 
     Args:
         name: what the cell should be: text or label.
@@ -75,7 +75,7 @@ def scalar(value: object, name: str) -> str:
     if not isinstance(value, str | int | float):
         told = f"its {name} holds several values, {shown([json.dumps(value, ensure_ascii=False)])}"
         raise BadRow(f"with several values as {name}", told, f"Give each row one {name}.")
-    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value).strip()
+    return str(value).strip()
 
 
 def _table(path: Path, columns: Sequence[str], quoting: bool) -> Iterator[tuple[int, Row]]:
