@@ -18,7 +18,7 @@ EXAMPLES = {
     ],
     "translate": [
         ("seqgen translate --ckpt runs/X --input a.ja --output a.en", "files"),
-        ("echo 駅はどこですか。 | seqgen translate --ckpt runs/X", "standard input to standard output"),
+        ("echo 弟は6年前からロンドンに住んでいます。 | seqgen translate --ckpt runs/X", "standard input to standard output"),
         ("seqgen translate --ckpt runs/X runs/Y decoding.beam_size=8", "an ensemble"),
     ],
     "generate": [

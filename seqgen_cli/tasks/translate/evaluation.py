@@ -58,6 +58,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     metrics: TranslationMetrics = config.metrics
     assert config.ckpt is not None
     runtime = build.start_runtime(config)
+    _log.info("Reading the model and the %s sentences.", config.split)
     translator = open_translator(config.ckpt, runtime, config.trust, config.decoding)
     whole = evaluation_config(translator.config, config)
     corpus: Corpus = whole.corpus
@@ -66,6 +67,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     measured = _measure(translator, runtime, sources, references)
     if not runtime.is_main:
         return {}
+    _log.info("Scoring the translations.")
     scores = metrics.compute(measured.texts, [references], corpus.target_language)
     baseline = _baseline(corpus, config, runtime.cache_folder)
     place = _write(config, whole, translator.folder, measured.texts)
