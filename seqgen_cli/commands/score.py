@@ -11,6 +11,7 @@ from seqgen_cli.config.checked import Config
 from seqgen_cli.data.corpora.lines import open_text
 from seqgen_cli.errors import RequestError
 from seqgen_cli.metrics.perplexity import Likelihood, perplexity
+from seqgen_cli.report.tables import number
 from seqgen_cli.tasks import ensemble, loading
 
 _log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def run(config: Config) -> dict[str, Any]:
         total = Likelihood.total([_write(scores, texts, file) for scores, texts in scored])
     _log.info(
         f"{total.tokens:,} tokens: log p {-total.nll:.4f}, perplexity {total.perplexity:.4f}, "
-        f"NLL per character {total.nll_per_character:.4f} nats."
+        f"NLL per character {number(total.nll_per_character, '.4f')} nats."
     )
     return {"log_prob": -total.nll, **total.figures()}
 

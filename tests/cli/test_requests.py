@@ -145,6 +145,10 @@ REFUSED = [
         "train model=bert_gru model.encoder=tiny data=mini_reviews objective.class_weights=[1,2,3]",
         "objective.class_weights has 3 numbers for 2 classes: give one each.",
     ),
+    (
+        "train model=bert_gru model.encoder=tiny data=mini_reviews model.max_length=16 tokenizer.max_length=17",
+        "tokenizer.max_length=17 leaves texts longer than model.max_length=16 says the encoder reads.",
+    ),
     ("train trainer.average=3", "trainer.average=3 averages the best checkpoints, but trainer.keep_best=1"),
     ("train trainer.epochs=null", "The run has no budget: set trainer.steps, trainer.epochs or trainer.minutes."),
     ("train schedule=linear trainer.epochs=null trainer.minutes=3", "schedule=linear needs to know where it ends"),

@@ -53,7 +53,7 @@ class RoundTrip:
         """
         if not self.changed:
             return None
-        ceiling = "" if self.bleu is None else f", so BLEU can reach {self.bleu:.1f} at most"
+        ceiling = "" if self.bleu is None or self.bleu > 99.95 else f", so BLEU can reach {self.bleu:.1f} at most"
         common = ", ".join(f"{change} ({number:,})" for change, number in self.changes)
         causes = {"changed": self.changed - self.unknown, "unknown": self.unknown}
         ways = " and ".join(mends[cause] for cause, number in causes.items() if number and cause in mends)

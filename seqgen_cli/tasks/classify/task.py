@@ -1,5 +1,6 @@
 """Classifying: a text in, its class out."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from seqgen_cli.data.corpora.labelled import LabelledCorpus
 from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.data.prepare.labelled import prepare_labelled
 from seqgen_cli.data.tokenizers.wordpieces import WordPieces
+from seqgen_cli.errors import RequestError
 from seqgen_cli.models.base import Classifier
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.base import Task
@@ -42,6 +44,15 @@ class Classifying(Task):
         if group == "metrics":
             return getattr(choice, "task", None) == self.name
         return bool(getattr(choice, "classifies", True))
+
+    def check(self, classes: Mapping[str, type], values: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
+        """Refuse a tokenizer that leaves texts longer than the model reads."""
+        kept, read = ((values.get(group) or {}).get("max_length") for group in ("tokenizer", "model"))
+        if kept is not None and read is not None and kept > read:
+            raise RequestError(
+                f"tokenizer.max_length={kept} leaves texts longer than model.max_length={read} says the encoder reads. "
+                "Set model.max_length alone: the tokenizer's follows it."
+            )
 
     def prepare(
         self, corpus: Any, tokenizer: Any, cleaning: Any, cache: Path, tokenizers: tuple[Any, Any] | None, seed: int, *rest: Any

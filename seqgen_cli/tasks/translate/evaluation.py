@@ -24,7 +24,7 @@ from seqgen_cli.metrics.languages import of_file
 from seqgen_cli.metrics.nearest_copy import nearest_copy_bleu
 from seqgen_cli.metrics.perplexity import Likelihood
 from seqgen_cli.metrics.translation import TranslationMetrics
-from seqgen_cli.report.tables import count
+from seqgen_cli.report.tables import count, number
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.evaluation import evaluation_config, flat, run_of, show_figures
 from seqgen_cli.tasks.translate.translator import Translator, open_translator
@@ -173,7 +173,7 @@ def _measured_rows(measured: _Measured) -> list[list[str]]:
     figures = measured.figures()
     return [
         ["perplexity", f"{figures['perplexity']:.4g}", ""],
-        ["NLL per character, nats", f"{figures['nll_per_character']:.4f}", ""],
+        ["NLL per character, nats", number(figures["nll_per_character"], ".4f"), ""],
         ["decoding, tokens/s", count(figures["tokens_per_second"]), ""],
         ["decoding, sentences/s", count(figures["sentences_per_second"]), ""],
     ]
