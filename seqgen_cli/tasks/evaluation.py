@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from seqgen_cli.config import build
 from seqgen_cli.config.checked import Config
+from seqgen_cli.config.signatures import parameters
 from seqgen_cli.data.dataset import Prepared
 from seqgen_cli.errors import RequestError, join_and
 from seqgen_cli.metrics.base import Figure
@@ -55,7 +56,8 @@ def evaluation_config(trained: Config, config: Config) -> Config:
     others = {"train", "valid", "test"} - {config.split}
     kept = data if chosen else {**trained.values["data"], **data}
     if config.split != "train" and kept.get(config.split):  # a split with files of its own needs no other's
-        data |= dict.fromkeys(others & kept.keys())
+        declared = parameters((config if chosen else trained).data.cls)
+        data |= {name: None for name in others if name in declared and declared[name].default is None}
     choices = {**trained.choices, **({"data": config.choices.get("data")} if chosen else {})}
     whole = trained.changed({"data": data, "runtime": config.values["runtime"], "choices": choices})
     classes = {"data": whole.data.cls}

@@ -249,8 +249,8 @@ class Session:
         return folder
 
     def _check_weights(self) -> None:
-        tensors = weights.network_weights(self.model, self.output)
-        if bad := [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
+        parameters = [*self.model.named_parameters("model"), *self.output.named_parameters("output")]
+        if bad := [name for name, parameter in parameters if not parameter.isfinite().all()]:
             kept = sorted((self.start.run / "checkpoints").glob("step-*"), key=lambda path: path.stat().st_mtime)
             last = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was kept"
             raise SeqgenError(

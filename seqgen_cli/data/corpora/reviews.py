@@ -115,7 +115,7 @@ class Reviews(LabelledData):
         if count < 1:
             raise RequestError(f"{self.train} has one text of each class, and none to spare for validation: give data.valid.")
         taken = set(order[np.argsort(part, kind="stable")[:count]].tolist())
-        cut = {"train": [], "valid": []}  # type: dict[str, list[Example]]
+        cut: dict[str, list[Example]] = {"train": [], "valid": []}
         for index in order:
             cut["valid" if int(index) in taken else "train"].append(examples[index])
         return cut

@@ -27,6 +27,7 @@ from seqgen_cli.data.prepare.token_store import store_tokens
 from seqgen_cli.data.tokenizers.base import TextTokenizer, TokenizerSettings
 from seqgen_cli.data.tokenizers.pair import load_pair
 from seqgen_cli.errors import RequestError
+from seqgen_cli.runtime import process
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ def prepare(
     for line in lines:
         report(line)
     for name in splits:
-        if infos[name].unknown > _MANY_UNKNOWN:
+        if infos[name].unknown > _MANY_UNKNOWN and process.is_main():
             way = f" Against that: {mends['unknown']}." if "unknown" in mends else ""
             _log.warning(
                 f"{name}: {infos[name].unknown:.1%} of the target's tokens are unknown to the tokenizer, so that no model can "
