@@ -22,20 +22,20 @@ NARROW = ["model=rnn", "model.hidden_size=8", "model.embedding_size=8", *TINY, "
 
 def on_a_terminal(arguments: list[str], folder: Path) -> tuple[int, list[str]]:
     """The exit code of seqgen and the lines that stand on the screen at the end; typed input ends at once."""
-    child, master = pty.fork()
-    if child == 0:
-        os.chdir(folder)
-        os.environ.update(TERM="xterm", OMP_NUM_THREADS="1", PYTHONPATH=str(Path(__file__).parents[2]))
-        os.execv(sys.executable, [sys.executable, "-m", "seqgen_cli", *arguments])
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
+    environment = {**os.environ, "TERM": "xterm", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    words = [sys.executable, "-m", "seqgen_cli", *arguments]
+    child = subprocess.Popen(words, cwd=folder, env=environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
     written = b""
     try:
         while data := os.read(master, 1 << 16):
             written += data
     except OSError:  # the other end is closed
         pass
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return code, screen(written.decode())
+    os.close(master)
+    return child.wait(), screen(written.decode())
 
 
 def screen(written: str) -> list[str]:
