@@ -20,7 +20,7 @@ demo: install
 	echo && echo "The run:      $$run" && echo "Its plots:    $$run/plots" && echo "Its samples:  $$run/samples"
 
 test: install-dev lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: install-dev
 	$(BIN)/ruff check .
@@ -40,7 +40,7 @@ bounds-lowest bounds-newest: bounds-%:
 	$(PYTHON) -m venv --clear $(VENV)-$*
 	$(VENV)-$*/bin/pip install --quiet uv
 	$(VENV)-$*/bin/uv pip install --python $(VENV)-$*/bin/python --resolution $(RESOLUTION) -e ".[dev]"
-	$(VENV)-$*/bin/python -m pytest -n 2
+	$(VENV)-$*/bin/python -m pytest -n 2 --dist worksteal
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
