@@ -13,6 +13,8 @@ import pytest
 from seqgen_cli.data.corpora.imdb import Imdb
 from seqgen_cli.data.corpora.imdb_text import ImdbText
 from seqgen_cli.data.corpora.mini_reviews import MiniReviews
+from seqgen_cli.data.prepare.labelled import prepare_labelled
+from seqgen_cli.data.tokenizers.wordpieces import WordPieces
 from seqgen_cli.errors import RequestError
 
 
@@ -89,6 +91,26 @@ def test_imdb_refusals(tmp_path: Path) -> None:
     bad = write_archive(tmp_path / "bad.tar", 1, extra={"aclImdb/test/pos/9_9.txt": b"\xff"})
     with pytest.raises(RequestError, match=r"9_9\.txt is not UTF-8"):
         Imdb(archive=str(bad), expected_reviews=None).labelled_splits()
+
+
+class Plain:
+    """The least that a labelled corpus is: nothing is known before its texts are read."""
+
+    def fingerprint(self) -> str:
+        return "plain"
+
+    def class_names(self) -> None:
+        return None
+
+    def labelled_splits(self) -> dict[str, list[tuple[str, str]]]:
+        return {"train": [("fine", "good"), ("awful", "bad"), ("so so", "middling")], "valid": [("dull", "bad")]}
+
+
+def test_classes_that_nobody_names_are_those_of_training_sorted(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    data = prepare_labelled(Plain(), WordPieces("tiny"), tmp_path / "cache")
+    assert data.target_tokenizer.names == ["bad", "good", "middling"]
+    assert data.splits["train"].labels_n.tolist() == [1, 0, 2] and data.target_counts_V is not None
 
 
 def test_mini_reviews_splits() -> None:
