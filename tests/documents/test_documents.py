@@ -43,6 +43,13 @@ def test_a_command_does_as_it_stands(command: Command, world: World) -> None:
 
 SCALE = {"OBJECTIVES": "mle raml", "MODELS": "attention", "SEEDS": "1", "MLE_STEPS": "2", "MINUTES": "1", "LAYERS": "softmax nce"}
 
+ARGUMENTS = {
+    "RUNS FOLDER": "runs/objectives FOLDER",
+    " 2000 4": " 12 1",
+    "cost.py aclImdb_v1.tar.gz": "cost.py aclImdb_v1.tar.gz 1",
+}
+"""What stands in a recipe's commands, and with how little of it they are run."""
+
 
 @pytest.mark.parametrize("page", RECIPES, ids=lambda page: page.parent.name)
 def test_a_recipe_is_followed_from_its_first_command_to_its_last(page: Path, world: World) -> None:
@@ -52,11 +59,8 @@ def test_a_recipe_is_followed_from_its_first_command_to_its_last(page: Path, wor
     assert mine
     for command in mine:
         line = re.sub(r'OBJECTIVES="(\w+ \w+)[^"]*"', r'OBJECTIVES="\1"', command.line)  # two of them show what seven do
-        line = (
-            line.replace("RUNS FOLDER", "runs/objectives FOLDER")
-            .replace(" 2000 4", " 12 1")
-            .replace("cost.py aclImdb_v1.tar.gz", "cost.py aclImdb_v1.tar.gz 1")
-        )
+        for words, others in ARGUMENTS.items():
+            line = line.replace(words, others)
         done = world.shell.run(f"{command.before}\n{line}", folder, **SCALE)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr
