@@ -8,7 +8,7 @@ an example (its line in the text, its lengths), and while cleaning by 8 bytes a 
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 
 from seqgen_cli.data.blocks import BlockDataset
 from seqgen_cli.data.corpora.base import SIDES, Corpus, RunningText, running_text, sides_of
-from seqgen_cli.data.dataset import Dataset, Prepared, Sampling, open_side, spread
+from seqgen_cli.data.dataset import Dataset, Prepared, Sampling, Side, open_side, spread
 from seqgen_cli.data.prepare import store, token_store
 from seqgen_cli.data.prepare.cleaning import StandardCleaning
 from seqgen_cli.data.prepare.round_trip import round_trips
@@ -88,24 +88,14 @@ def prepare(
     lines += [told for name, trip in written.items() if (told := trip.told(name, mends))]
     for line in lines:
         report(line)
-    for name in splits:
-        if infos[name].unknown > _MANY_UNKNOWN and process.is_main():
-            way = f" Against that: {mends['unknown']}." if "unknown" in mends else ""
-            _log.warning(
-                f"{name}: {infos[name].unknown:.1%} of the target's tokens are unknown to the tokenizer, so that no model can "
-                f"write them.{way}"
-            )
+    _warn_of_unknown({name: infos[name].unknown for name in splits}, mends.get("unknown"))
     sampling = None if tokenizer.sampling is None else Sampling(*tokenizer.sampling, seed)
     weights = {name: parts(rows)[1] for name, rows in splits.items()}
     datasets: dict[str, Dataset | BlockDataset] = {}
     for name in [name for name in splits if only is None or name in only]:
         opened = {side: open_side(text, tokens, name, side, each) for side, each in by_side.items()}
-        place = (infos[name].parts, weights[name])
-        if running is not None and running.block is not None:
-            datasets[name] = BlockDataset(name, opened["target"], *place, running.block, running.context)
-        else:
-            drawn = sampling if name == "train" else None
-            datasets[name] = Dataset(name, opened.get("source"), opened["target"], *place, drawn)
+        drawn = sampling if name == "train" else None
+        datasets[name] = _dataset(name, opened, infos[name].parts, weights[name], running, drawn)
     return Prepared(
         splits=datasets,
         source_tokenizer=by_side.get("source"),
@@ -118,6 +108,28 @@ def prepare(
         unknown_rates={name: infos[name].unknown for name in datasets},
         round_trips={name: written[name] for name in datasets},
     )
+
+
+def _dataset(
+    name: str,
+    opened: Mapping[str, Side],
+    sizes: Sequence[int],
+    weights: Sequence[float],
+    running: RunningText | None,
+    sampling: Sampling | None,
+) -> Dataset | BlockDataset:
+    """A split of so many rows from each of its corpora, read block by block where it is running text."""
+    if running is not None and running.block is not None:
+        return BlockDataset(name, opened["target"], sizes, weights, running.block, running.context)
+    return Dataset(name, opened.get("source"), opened["target"], sizes, weights, sampling)
+
+
+def _warn_of_unknown(rates: Mapping[str, float], way: str | None) -> None:
+    """Say which splits have many target tokens that the tokenizer does not know, and what to do, if anything helps."""
+    for name, rate in rates.items():
+        if rate > _MANY_UNKNOWN and process.is_main():
+            told = f"{name}: {rate:.1%} of the target's tokens are unknown to the tokenizer, so that no model can write them."
+            _log.warning(f"{told} Against that: {way}." if way else told)
 
 
 def _check_blocks(running: RunningText, tokenizer: TokenizerSettings, sides: Sequence[str]) -> None:

@@ -53,6 +53,11 @@ def score_files(config: Config) -> dict[str, Any]:
     return {"sentences": len(hypotheses), **flat(scores)}
 
 
+def try_metrics(metrics: TranslationMetrics, target_language: str | None) -> None:
+    """Measure what is no text of the data's: what the metrics refuse, they refuse now, and not after hours of work."""
+    metrics.compute(["a"], [["a"]], target_language, bootstrap=0)
+
+
 def evaluate(config: Config) -> dict[str, Any]:
     """Likelihood and translations of a split by a checkpoint; several processes share the sentences."""
     metrics: TranslationMetrics = config.metrics
@@ -63,7 +68,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     whole = evaluation_config(translator.config, config)
     corpus: Corpus = whole.corpus
     sources, references = _lines(corpus, config.split, config.limit)
-    metrics.compute(["a"], [["a"]], corpus.target_language, bootstrap=0)  # refuses now what it would refuse after hours
+    try_metrics(metrics, corpus.target_language)
     measured = _measure(translator, runtime, sources, references)
     if not runtime.is_main:
         return {}

@@ -19,7 +19,7 @@ from seqgen_cli.models.base import Generator
 from seqgen_cli.runtime.process import Runtime
 from seqgen_cli.tasks.base import Task
 from seqgen_cli.tasks.ensemble import WINDOW, Scored, evaluated, fits_text, generates, largest
-from seqgen_cli.tasks.translate.evaluation import evaluate
+from seqgen_cli.tasks.translate.evaluation import evaluate, try_metrics
 from seqgen_cli.tasks.translate.translator import Translator, open_translator
 from seqgen_cli.tasks.translate.validation import TranslatorValidation
 from seqgen_cli.tasks.validation import Trained
@@ -88,7 +88,7 @@ class Translating(Task):
 
     def try_figures(self, config: Any) -> None:
         if _decodes(config):
-            config.metrics.compute(["a"], [["a"]], config.corpus.target_language, bootstrap=0)
+            try_metrics(config.metrics, config.corpus.target_language)
 
     def largest(self, config: Any) -> tuple[int, int] | None:
         source, target = largest(config, "source"), largest(config, "target")
