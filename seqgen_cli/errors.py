@@ -1,4 +1,6 @@
-"""The errors that reach a user, one or two sentences saying what was wrong, where, and what to do; and small words for them."""
+"""The errors that reach a user, one or two sentences saying what was wrong, where, and what to do; small words for them; and
+text made fit to be written.
+"""
 
 import difflib
 import errno

@@ -15,6 +15,7 @@ from seqgen_cli.errors import RequestError, counted
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _OTHER_DELIMITERS = ";\t|"  # of files that are called .csv all the same, where the header shows it
 _LARGEST_FIELD = 1 << 24  # characters; Python's own limit is 131,072
+_NO_OBJECTS = "that are no JSON objects"
 _SHOWN = 60  # characters of what a row holds
 _AFTER_CR = re.compile(r"(?<=\r)(?!\n)")
 
@@ -184,6 +185,6 @@ def _objects(path: Path) -> Iterator[tuple[int, Row]]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                row = error
-            told = f"not JSON ({row})" if isinstance(row, Exception) else f"not a JSON object, {shown([line])}"
-            yield number, row if isinstance(row, dict) else BadRow("that are no JSON objects", told)
+                yield number, BadRow(_NO_OBJECTS, f"not JSON ({error})")
+                continue
+            yield number, row if isinstance(row, dict) else BadRow(_NO_OBJECTS, f"not a JSON object, {shown([line])}")
