@@ -40,10 +40,11 @@ def word_tokenizer(tokenizer: WordTokenizer, language: str | None, setting: str)
 
 
 def splits_characters(tokenizer: WordTokenizer, language: str | None, setting: str) -> bool:
-    """Whether a metric of words takes Chinese and Japanese text character by character; arguments as of `word_tokenizer`."""
-    if tokenizer == "auto":
-        return _script(language, setting) in ("Jpan", "Hira", "Kana", "Hans", "Hant", "Hani")
-    return tokenizer in ("zh", "ja-mecab")
+    """Whether a metric of words takes Chinese and Japanese text character by character, as the language says, or, where there is
+    none that is known, the tokenizer; arguments as of `word_tokenizer`.
+    """
+    found = _script(language, setting) if tokenizer == "auto" else script(language or "")
+    return tokenizer in ("zh", "ja-mecab") if found is None else found in ("Jpan", "Hira", "Kana", "Hans", "Hant", "Hani")
 
 
 def misfit(tokenizer: str, lines: Iterable[str]) -> str | None:

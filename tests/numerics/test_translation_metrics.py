@@ -185,6 +185,17 @@ def test_without_the_dictionary_auto_cuts_characters_and_a_named_one_is_refused(
         TranslationMetrics(tokenizer="ja-mecab").bleu_tokenizer("ja")
 
 
+@pytest.mark.parametrize(
+    ("tag", "tokenizer"), [("ja", "char"), ("ja", "13a"), ("jp", "ja-mecab"), (None, "zh"), ("zh_TW", "none")]
+)
+def test_ter_goes_by_the_language_whatever_cuts_bleu_and_else_by_that(tag, tokenizer):
+    metrics = TranslationMetrics(names=["ter"], bootstrap=0, tokenizer=tokenizer)
+    expected = TranslationMetrics(names=["ter"], bootstrap=0).compute(JAPANESE, [JAPANESE_REFERENCES], "ja")["ter"]
+    assert metrics.compute(JAPANESE, [JAPANESE_REFERENCES], tag)["ter"] == expected
+    english = metrics.compute(JAPANESE, [JAPANESE_REFERENCES], "en")["ter"]
+    assert english.value != expected.value
+
+
 @pytest.mark.parametrize("language", ["ja", "zh", "ja_JP", "zho_Hant"])
 def test_ter_of_a_language_without_spaces_sees_more_than_one_word_a_sentence(language):
     figure = TranslationMetrics(names=["ter"], bootstrap=0).compute(JAPANESE, [JAPANESE_REFERENCES], language)["ter"]
